@@ -1,0 +1,105 @@
+//! Batch normalization after a convolution, folded into its weights: at inference
+//! `scale * (conv(x) + b - mean) / sqrt(var + eps) + bias` is a convolution with scaled weights
+//! (Jacob et al., "Quantization and Training of Neural Networks", arXiv 1712.05877, section 3.2).
+
+use sardonyx_ir::{Attr, Graph, Node, NodeId, Patch, Producer, ValueId};
+use sardonyx_ops::Result;
+use sardonyx_tensor::Tensor;
+
+/// Patches that fold each `BatchNormalization` in inference mode into the `Conv` or `Gemm` before
+/// it, where nothing else reads that one's output and all weights are constant.
+///
+/// # Errors
+/// When a node's attributes are malformed.
+pub fn fold_batch_norm(graph: &Graph) -> Result<Vec<Patch>> {
+    let (producers, consumers) = (graph.producers(), graph.consumers());
+    let mut patches = Vec::new();
+    for (id, norm) in graph.nodes() {
+        if !norm.is("BatchNormalization") || norm.flag("training_mode", false)? {
+            continue;
+        }
+        let Some(input) = norm.input(0) else { continue };
+        let Some(Producer::Node(source, 0)) = producers[input.index()] else {
+            continue;
+        };
+        let only_reader = consumers[input.index()].len() == 1 && !graph.outputs.contains(&input);
+        if only_reader && let Some(patch) = fold(graph, source, id, norm)? {
+            patches.push(patch);
+        }
+    }
+    Ok(patches)
+}
+
+fn fold(graph: &Graph, source: NodeId, id: NodeId, norm: &Node) -> Result<Option<Patch>> {
+    let conv = graph.node(source);
+    let channels_first = conv.is("Conv") || (conv.is("Gemm") && conv.flag("transB", false)?);
+    let plain_gemm = conv.float("alpha", 1.0)? == 1.0 && conv.float("beta", 1.0)? == 1.0;
+    if !channels_first || !plain_gemm {
+        return Ok(None);
+    }
+    let constant = |id: Option<ValueId>| Some(graph.constant(id?)?.as_ref());
+    let Some(weight) = constant(conv.input(1)) else {
+        return Ok(None);
+    };
+    if conv.input(2).is_some() && constant(conv.input(2)).is_none() {
+        return Ok(None);
+    }
+    let mut parts = Vec::new();
+    for slot in 1..5 {
+        let Some(tensor) = constant(norm.input(slot)) else {
+            return Ok(None);
+        };
+        parts.push(tensor.to_f64()?);
+    }
+    let Some(&channels) = weight.shape().first() else {
+        return Ok(None);
+    };
+    let old_bias = constant(conv.input(2)).map(Tensor::to_f64).transpose()?;
+    let old_bias = old_bias.unwrap_or_else(|| vec![0.0; channels]);
+    if parts
+        .iter()
+        .chain([&old_bias])
+        .any(|part| part.len() != channels)
+    {
+        return Ok(None);
+    }
+    let epsilon = f64::from(norm.float("epsilon", 1e-5)?);
+    let factor = |c: usize| parts[0][c] / (parts[3][c] + epsilon).sqrt();
+    let per_channel = (weight.len() / channels.max(1)).max(1);
+    let values = weight.to_f64()?.into_iter().enumerate();
+    let values = values.map(|(i, w)| w * factor(i / per_channel)).collect();
+    let bias = (0..channels)
+        .map(|c| (old_bias[c] - parts[2][c]) * factor(c) + parts[1][c])
+        .collect();
+    let dtype = weight.dtype();
+    let mut patch = Patch::new(graph, "fold batch norm");
+    let name = |slot| conv.input(slot).map_or("bias", |id| graph.value_name(id));
+    let weight = Tensor::from_f64(dtype, weight.shape(), values)?;
+    let weight = patch.add_initializer(&format!("{}_folded", name(1)), weight);
+    let bias = Tensor::from_f64(dtype, [channels], bias)?;
+    let bias = patch.add_initializer(&format!("{}_folded", name(2)), bias);
+    replace_pair(graph, (source, id), &mut patch, [weight, bias]);
+    Ok(Some(patch))
+}
+
+fn replace_pair(
+    graph: &Graph,
+    (source, id): (NodeId, NodeId),
+    patch: &mut Patch,
+    [weight, bias]: [ValueId; 2],
+) {
+    let norm = graph.node(id);
+    let old = norm.output(0).expect("a batch normalization has an output");
+    let output = patch.add_value(graph.value_name(old), graph.fact(old).cloned());
+    let mut conv = graph.node(source).clone();
+    conv.inputs.truncate(1);
+    conv.inputs.extend([Some(weight), Some(bias)]);
+    conv.outputs = vec![Some(output)];
+    if conv.is("Gemm") {
+        conv.attributes.insert("beta".to_owned(), Attr::Float(1.0));
+    }
+    patch.remove_node(source);
+    patch.remove_node(id);
+    patch.add_node(conv);
+    patch.replace(old, output);
+}

@@ -1,0 +1,183 @@
+//! Parameters in the kernels' layout. Where a parameter is only read through a chain of reshapes,
+//! transposes and packing, the chain is applied to the parameter itself, once, and the result is
+//! the parameter from then on: through training, its gradient and its optimizer state have that
+//! layout too. [`Layout`] leads back, for saving.
+
+use sardonyx_ir::{Graph, Node, NodeId, ValueId};
+use sardonyx_ops::{EvalCx, MAX_OPSET, OpError, Result, lookup};
+use sardonyx_tensor::Tensor;
+
+/// How a parameter was brought into the layout of a plan.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Layout {
+    steps: Vec<Step>,
+}
+
+/// One operator of the chain, with the constant that it reads and the shape that it started from.
+#[derive(Debug, Clone, PartialEq)]
+struct Step {
+    node: Node,
+    constant: Option<Tensor>,
+    from: Vec<usize>,
+}
+
+impl Layout {
+    /// Whether the parameter kept its own layout.
+    pub fn is_identity(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// `tensor`, in the parameter's own layout, in that of the plan.
+    ///
+    /// # Errors
+    /// When it does not have the parameter's shape.
+    pub fn apply(&self, tensor: &Tensor) -> Result<Tensor> {
+        self.steps.iter().try_fold(tensor.clone(), |tensor, step| {
+            let inputs = [Some(&tensor), step.constant.as_ref()];
+            run(&step.node, &inputs[..step.node.inputs.len()])
+        })
+    }
+
+    /// `tensor`, in the plan's layout, in the parameter's own.
+    ///
+    /// # Errors
+    /// When it does not have the plan's shape.
+    pub fn undo(&self, tensor: &Tensor) -> Result<Tensor> {
+        self.steps
+            .iter()
+            .rev()
+            .try_fold(tensor.clone(), |tensor, step| step.undo(&tensor))
+    }
+}
+
+impl Step {
+    fn undo(&self, tensor: &Tensor) -> Result<Tensor> {
+        let mut node = self.node.clone();
+        match node.op_type.as_str() {
+            "Transpose" => {
+                let axes = sardonyx_ops::ops::transpose::permutation(&node, tensor.rank())?;
+                let mut inverse = vec![0; axes.len()];
+                for (to, &from) in axes.iter().enumerate() {
+                    inverse[from] = to as i64;
+                }
+                node.attributes.insert("perm".to_owned(), inverse.into());
+                run(&node, &[Some(tensor)])
+            }
+            "PackPanels" => {
+                "UnpackPanels".clone_into(&mut node.op_type);
+                node.attributes
+                    .insert("shape".to_owned(), self.from[..].into());
+                run(&node, &[Some(tensor)])
+            }
+            _ => Ok(tensor.clone().reshape(self.from.clone())?),
+        }
+    }
+}
+
+fn run(node: &Node, inputs: &[Option<&Tensor>]) -> Result<Tensor> {
+    let operator = lookup(node, i64::MAX)?;
+    let cx = EvalCx {
+        node,
+        inputs: inputs.to_vec(),
+        opset: MAX_OPSET,
+    };
+    let mut outputs = operator.eval(&cx)?;
+    Ok(outputs.swap_remove(0))
+}
+
+/// A parameter that was brought into another layout.
+#[derive(Debug, Clone)]
+pub struct Hoisted {
+    /// The parameter as the model has it; it is no longer read.
+    pub parameter: ValueId,
+    /// The parameter as the plan has it: an initializer.
+    pub packed: ValueId,
+    /// How the one became the other.
+    pub layout: Layout,
+}
+
+/// Applies the layout chain of every initializer that is read only through one.
+///
+/// # Errors
+/// When a chain's operators are malformed.
+pub fn hoist(graph: &mut Graph) -> Result<Vec<Hoisted>> {
+    let consumers = graph.consumers();
+    let parameters: Vec<ValueId> = graph.initializers.keys().copied().collect();
+    let mut hoisted = Vec::new();
+    for parameter in parameters {
+        if graph.constant(parameter).is_none() {
+            continue;
+        }
+        let chain = chain(graph, &consumers, parameter);
+        let Some(&last) = chain.last() else { continue };
+        let mut layout = Layout::default();
+        let mut tensor = graph.initializers[&parameter].as_ref().clone();
+        for &id in &chain {
+            let node = graph.node(id).clone();
+            let constant = node.input(1).and_then(|id| graph.constant(id));
+            let constant = constant.map(|tensor| tensor.as_ref().clone());
+            let step = Step {
+                node,
+                constant,
+                from: tensor.shape().to_vec(),
+            };
+            let single = Layout { steps: vec![step] };
+            tensor = single.apply(&tensor)?;
+            layout.steps.extend(single.steps);
+        }
+        let output = graph
+            .node(last)
+            .output(0)
+            .ok_or_else(|| OpError::invalid(graph.node(last), "it has no output".to_owned()))?;
+        for id in chain {
+            graph.remove_node(id);
+        }
+        let name = format!("{}/packed", graph.value_name(parameter));
+        let packed = graph.add_initializer(&name, tensor);
+        graph.replace_uses(output, packed);
+        hoisted.push(Hoisted {
+            parameter,
+            packed,
+            layout,
+        });
+    }
+    Ok(hoisted)
+}
+
+/// The layout operators that `parameter` goes through, while each is the only reader.
+fn chain(graph: &Graph, consumers: &[Vec<NodeId>], parameter: ValueId) -> Vec<NodeId> {
+    let mut chain = Vec::new();
+    let mut value = parameter;
+    while let [id] = consumers[value.index()][..] {
+        // A chain that was hoisted before may have read this value too, as a shape.
+        let Some(node) = graph.get_node(id) else {
+            break;
+        };
+        let moves = node.is("Reshape") || node.is("Transpose") || node.is_own("PackPanels");
+        let constant = node.input(1).is_none_or(|id| graph.constant(id).is_some());
+        let is_read = node.input(0) == Some(value) && !graph.outputs.contains(&value);
+        let Some(output) = node.output(0).filter(|_| moves && constant && is_read) else {
+            break;
+        };
+        chain.push(id);
+        value = output;
+    }
+    // A chain gains something only where it ends in packing, or in what a kernel reads as it is.
+    if !is_kernel_weight(graph, consumers, value) {
+        let end = chain
+            .iter()
+            .rposition(|&id| graph.node(id).is_own("PackPanels"));
+        chain.truncate(end.map_or(0, |end| end + 1));
+    }
+    chain
+}
+
+/// Whether all that reads `value` takes it as a weight in a layout of its own.
+fn is_kernel_weight(graph: &Graph, consumers: &[Vec<NodeId>], value: ValueId) -> bool {
+    let reads = |&id: &NodeId| {
+        let node = graph.get_node(id);
+        node.is_some_and(|node| node.is_own("DepthwiseConvNhwc") && node.input(1) == Some(value))
+    };
+    let readers = &consumers[value.index()];
+    !readers.is_empty() && readers.iter().all(reads)
+}
