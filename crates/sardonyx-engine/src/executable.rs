@@ -1,0 +1,372 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sardonyx_ir::{Graph, ValueId};
+use sardonyx_kernels::{Arena, Call, Element, Isa, Machine, Pool, Program, Region, Timings};
+use sardonyx_passes::StateLink;
+use sardonyx_tensor::{DType, Data, Tensor};
+
+use crate::buffers::{Buffers, Kind};
+use crate::host::{fixed, from_bytes, to_bytes};
+use crate::lower::lower_graph;
+use crate::memory::Layout;
+use crate::{EngineError, Result, schedule};
+
+/// How a graph is planned.
+#[derive(Debug, Clone)]
+pub struct CompileOptions {
+    /// Instruction set of the kernels.
+    pub isa: Isa,
+    /// Threads that run the plan.
+    pub pool: Arc<Pool>,
+}
+
+/// A graph of fixed shapes, planned for one machine, with the memory that it runs in.
+#[derive(Debug)]
+pub struct Executable {
+    machine: Machine,
+    inputs: Vec<Binding>,
+    outputs: Vec<Binding>,
+    state: Vec<Binding>,
+    /// Node names and operators by call, for profiles.
+    calls: Vec<CallInfo>,
+}
+
+/// A named value with its place.
+#[derive(Debug, Clone)]
+struct Binding {
+    name: String,
+    dtype: DType,
+    shape: Vec<usize>,
+    region: Region,
+}
+
+#[derive(Debug, Clone)]
+struct CallInfo {
+    node: String,
+    op: String,
+}
+
+/// What one call of a plan cost in a timed run.
+#[derive(Debug, Clone)]
+pub struct NodeCost {
+    /// The node's name.
+    pub node: String,
+    /// Its operator.
+    pub op: String,
+    /// The kernel that ran; `host` for a node without one.
+    pub kernel: &'static str,
+    /// Time of all threads together, in nanoseconds.
+    pub nanoseconds: u64,
+    /// Floating-point operations.
+    pub flops: u64,
+    /// Bytes of the operands.
+    pub bytes: u64,
+}
+
+impl Executable {
+    /// Plans `graph`, whose values must all have fixed types and shapes. Each of `links` names a
+    /// value that is kept from run to run: it starts as its initializer.
+    ///
+    /// # Errors
+    /// [`EngineError::Dynamic`] when a shape is not fixed; otherwise when a node is malformed.
+    pub fn compile(
+        graph: &Graph,
+        links: &[StateLink],
+        options: &CompileOptions,
+    ) -> Result<Executable> {
+        let lowered = lower_graph(graph, links, options.isa)?;
+        let lowered = schedule::place_updates(graph, lowered);
+        let (buffers, calls) = Buffers::assign(graph, links, lowered)?;
+        let layout = Layout::new(&buffers, calls.calls.len());
+        let place = |buffer: usize| layout.region(buffers.root(buffer));
+        let nodes = calls.nodes;
+        let program: Vec<Call> = calls
+            .calls
+            .into_iter()
+            .zip(&calls.operands)
+            .map(|(call, operands)| Call {
+                kernel: call.kernel,
+                operands: operands.iter().map(|operand| operand.map(place)).collect(),
+            })
+            .collect();
+        let (stages, order) = schedule::stages(program);
+        let program = Program::new(stages, layout.lengths)?;
+        let info = |index: usize| call_info(graph, nodes[index]);
+        let infos = order.into_iter().map(info).collect();
+        let (constants, state) = fill(graph, &buffers, &layout);
+        let work = Arena::zeroed(layout.lengths.work);
+        let pool = options.pool.clone();
+        let machine = Machine::new(Arc::new(program), Arc::new(constants), state, work, pool)?;
+        let bind = |ids: &mut dyn Iterator<Item = ValueId>| -> Result<Vec<Binding>> {
+            ids.map(|id| bind(graph, &buffers, &layout, id)).collect()
+        };
+        Ok(Executable {
+            machine,
+            inputs: bind(&mut graph.inputs.iter().copied())?,
+            outputs: bind(&mut graph.outputs.iter().copied())?,
+            state: bind(&mut links.iter().map(|link| link.input))?,
+            calls: infos,
+        })
+    }
+
+    /// Runs the plan once, over the inputs as they were last set.
+    pub fn run(&mut self) {
+        self.machine.run();
+    }
+
+    /// Number of inputs.
+    pub fn input_count(&self) -> usize {
+        self.inputs.len()
+    }
+
+    /// Position of the input called `name`.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownName`].
+    pub fn input_index(&self, name: &str) -> Result<usize> {
+        find(&self.inputs, "input", name)
+    }
+
+    /// Position of the output called `name`.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownName`].
+    pub fn output_index(&self, name: &str) -> Result<usize> {
+        find(&self.outputs, "output", name)
+    }
+
+    /// Sets input `index`.
+    ///
+    /// # Errors
+    /// [`EngineError::Feed`] when the tensor has another type or shape.
+    pub fn set_input(&mut self, index: usize, tensor: &Tensor) -> Result<()> {
+        let binding = &self.inputs[index];
+        if binding.dtype != tensor.dtype() || binding.shape != tensor.shape() {
+            return Err(EngineError::Feed {
+                name: binding.name.clone(),
+                expected: format!("{}{:?}", binding.dtype, binding.shape),
+                found: tensor.dtype(),
+                shape: tensor.shape().to_vec(),
+            });
+        }
+        let region = binding.region;
+        write(self.machine.work_mut(), region, tensor);
+        Ok(())
+    }
+
+    /// The elements of input `index`, to be written in place.
+    ///
+    /// # Panics
+    /// When `T` is not its element type.
+    pub fn input_mut<T: Element>(&mut self, index: usize) -> &mut [T] {
+        let binding = &self.inputs[index];
+        assert_eq!(binding.dtype, T::DTYPE, "input `{}`", binding.name);
+        let region = binding.region;
+        self.machine.work_mut().view_mut(region)
+    }
+
+    /// The elements of output `index` of the last run.
+    ///
+    /// # Panics
+    /// When `T` is not its element type.
+    pub fn output_slice<T: Element>(&self, index: usize) -> &[T] {
+        let binding = &self.outputs[index];
+        assert_eq!(binding.dtype, T::DTYPE, "output `{}`", binding.name);
+        self.machine
+            .arena(binding.region.space)
+            .view(binding.region)
+    }
+
+    /// Output `index` of the last run.
+    pub fn output(&self, index: usize) -> Tensor {
+        self.read(&self.outputs[index])
+    }
+
+    /// Number of values that are kept from run to run, in the order of the links.
+    pub fn state_count(&self) -> usize {
+        self.state.len()
+    }
+
+    /// Name of state `index`.
+    pub fn state_name(&self, index: usize) -> &str {
+        &self.state[index].name
+    }
+
+    /// State `index` as it is now.
+    pub fn state(&self, index: usize) -> Tensor {
+        self.read(&self.state[index])
+    }
+
+    /// Replaces state `index`.
+    ///
+    /// # Errors
+    /// [`EngineError::Feed`] when the tensor has another type or shape.
+    pub fn set_state(&mut self, index: usize, tensor: &Tensor) -> Result<()> {
+        let binding = &self.state[index];
+        if binding.dtype != tensor.dtype() || binding.shape != tensor.shape() {
+            return Err(EngineError::Feed {
+                name: binding.name.clone(),
+                expected: format!("{}{:?}", binding.dtype, binding.shape),
+                found: tensor.dtype(),
+                shape: tensor.shape().to_vec(),
+            });
+        }
+        let region = binding.region;
+        write(self.machine.state_mut(), region, tensor);
+        Ok(())
+    }
+
+    /// Bytes of all arenas: constants, state and work.
+    pub fn memory_bytes(&self) -> [usize; 3] {
+        let lengths = self.machine.program().lengths();
+        [lengths.constants, lengths.state, lengths.work]
+    }
+
+    /// Floating-point operations of one run, as far as kernels do them.
+    pub fn flops(&self) -> u64 {
+        self.machine.program().flops()
+    }
+
+    /// Operators that run through their reference because no kernel exists, with their number.
+    pub fn host_operators(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for (call, info) in self.machine.program().calls().zip(&self.calls) {
+            if call.kernel.name() == "host" {
+                *counts.entry(info.op.clone()).or_insert(0) += 1;
+            }
+        }
+        counts
+    }
+
+    /// Runs the plan `runs` times and returns what each call cost on average. `clock` gives
+    /// nanoseconds from any fixed moment.
+    pub fn profile(&mut self, runs: usize, clock: fn() -> u64) -> Vec<NodeCost> {
+        let timings = Timings::new(self.machine.program(), clock);
+        for _ in 0..runs {
+            self.machine.run_timed(&timings);
+        }
+        let times = timings.nanoseconds();
+        let calls = self.machine.program().calls().zip(&self.calls).zip(times);
+        calls
+            .map(|((call, info), time)| NodeCost {
+                node: info.node.clone(),
+                op: info.op.clone(),
+                kernel: call.kernel.name(),
+                nanoseconds: time / runs.max(1) as u64,
+                flops: call.kernel.flops(),
+                bytes: call
+                    .operands
+                    .iter()
+                    .flatten()
+                    .map(|region| region.len as u64)
+                    .sum(),
+            })
+            .collect()
+    }
+
+    fn read(&self, binding: &Binding) -> Tensor {
+        let arena = self.machine.arena(binding.region.space);
+        if binding.dtype == DType::F32 {
+            let values = arena.view::<f32>(binding.region).to_vec();
+            return Tensor::new(binding.shape.clone(), values).expect("the plan fixed this shape");
+        }
+        from_bytes(
+            binding.dtype,
+            &binding.shape,
+            arena.view::<u8>(binding.region),
+        )
+    }
+}
+
+fn find(bindings: &[Binding], what: &'static str, name: &str) -> Result<usize> {
+    bindings
+        .iter()
+        .position(|binding| binding.name == name)
+        .ok_or_else(|| {
+            let known: Vec<&str> = bindings
+                .iter()
+                .map(|binding| binding.name.as_str())
+                .collect();
+            EngineError::UnknownName {
+                what,
+                name: name.to_owned(),
+                known: known.join(", "),
+            }
+        })
+}
+
+fn call_info(graph: &Graph, index: usize) -> CallInfo {
+    let node = graph
+        .nodes()
+        .find(|(id, _)| id.index() == index)
+        .map(|(_, node)| node);
+    let Some(node) = node else {
+        return CallInfo {
+            node: "state".to_owned(),
+            op: "Copy".to_owned(),
+        };
+    };
+    let output = node.output(0).map_or("", |id| graph.value_name(id));
+    let name = if node.name.is_empty() {
+        output
+    } else {
+        &node.name
+    };
+    CallInfo {
+        node: name.to_owned(),
+        op: node.qualified_op(),
+    }
+}
+
+fn bind(graph: &Graph, buffers: &Buffers, layout: &Layout, id: ValueId) -> Result<Binding> {
+    let (dtype, shape) = fixed(graph, id)?;
+    let buffer = buffers.of(id).ok_or_else(|| EngineError::Dynamic {
+        value: graph.value_name(id).to_owned(),
+    })?;
+    let mut region = layout.region(buffer);
+    region.len = shape.iter().product::<usize>() * dtype.size_bytes().unwrap_or(0);
+    Ok(Binding {
+        name: graph.value_name(id).to_owned(),
+        dtype,
+        shape,
+        region,
+    })
+}
+
+/// The arenas of constants and of state, with what they start with.
+fn fill(graph: &Graph, buffers: &Buffers, layout: &Layout) -> (Arena, Arena) {
+    let mut constants = Arena::zeroed(layout.lengths.constants);
+    let mut state = Arena::zeroed(layout.lengths.state);
+    for (index, buffer) in buffers.roots() {
+        let (arena, id) = match buffer.kind {
+            Kind::Constant(id) => (&mut constants, id),
+            Kind::State(id) => (&mut state, id),
+            Kind::Made(index_made) => {
+                write(
+                    &mut constants,
+                    layout.region(index),
+                    &buffers.made[index_made],
+                );
+                continue;
+            }
+            Kind::Work { .. } => continue,
+        };
+        if let Some(tensor) = graph.initializers.get(&id) {
+            write(arena, layout.region(index), tensor);
+        }
+    }
+    (constants, state)
+}
+
+fn write(arena: &mut Arena, region: Region, tensor: &Tensor) {
+    let len = tensor.size_bytes();
+    let region = Region { len, ..region };
+    match tensor.data() {
+        Data::F32(values) => arena.view_mut::<f32>(region).copy_from_slice(values),
+        Data::I64(values) => arena.view_mut::<i64>(region).copy_from_slice(values),
+        _ => arena
+            .view_mut::<u8>(region)
+            .copy_from_slice(&to_bytes(tensor)),
+    }
+}

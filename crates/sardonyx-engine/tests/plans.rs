@@ -1,0 +1,162 @@
+//! Plans against the reference interpreter: the same graph, the same feeds, the same numbers.
+
+mod nets;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use nets::{Net, random};
+use sardonyx_engine::{
+    CompileOptions, Executable, ForwardOptions, Isa, Pool, Session, SessionOptions,
+    prepare_backward, prepare_forward,
+};
+use sardonyx_ir::{Attr, Graph, ValueId};
+use sardonyx_ops::interpret;
+use sardonyx_passes::{FuseFor, Hoisted, differentiate, trim_outputs};
+use sardonyx_tensor::Tensor;
+
+fn pool() -> Arc<Pool> {
+    Arc::new(Pool::new(2).expect("two threads start"))
+}
+
+/// Holds `found` against `expected`, relative to the largest element or `floor`, if that is larger.
+fn assert_close(name: &str, found: &Tensor, expected: &Tensor, floor: f64) {
+    assert_eq!(found.shape(), expected.shape(), "{name}");
+    let (found, expected) = (
+        found.to_f64().expect("floats"),
+        expected.to_f64().expect("floats"),
+    );
+    let scale = expected.iter().fold(floor, |m, x| m.max(x.abs()));
+    for (index, (a, b)) in found.iter().zip(&expected).enumerate() {
+        assert!(
+            (a - b).abs() <= 2e-5 * scale,
+            "{name}: element {index}: {a} against {b}"
+        );
+    }
+}
+
+#[test]
+fn a_session_predicts_as_the_interpreter_does() {
+    for (isa, (name, graph, shape, _)) in Isa::available()
+        .into_iter()
+        .flat_map(|isa| nets::all().into_iter().map(move |n| (isa, n)))
+    {
+        let options = SessionOptions {
+            isa,
+            ..SessionOptions::new(pool())
+        };
+        let mut session = Session::new(graph.clone(), options).expect("a sound model");
+        for batch in [2, 3, 8] {
+            let x = random(&[&[batch], &shape[..]].concat(), 99);
+            let mut graph = graph.clone();
+            let symbols = BTreeMap::from([("N".to_owned(), batch)]);
+            sardonyx_ops::bind(&mut graph, &symbols).expect("a sound model");
+            let feeds = BTreeMap::from([(graph.inputs[0], x.clone())]);
+            let expected = interpret(&graph, &feeds).expect("legal feeds");
+            let found = session.run(std::slice::from_ref(&x)).expect("legal feeds");
+            for (found, expected) in found.iter().zip(&expected) {
+                assert_close(name, found, expected, 1e-3);
+            }
+            let plan = session
+                .executable(&[x])
+                .expect("legal feeds")
+                .expect("fixed shapes");
+            let missing = plan.host_operators();
+            assert!(missing.is_empty(), "{name}: {missing:?}");
+        }
+    }
+}
+
+/// Adds the mean over all elements' squares of the first output as the loss, which takes its
+/// place; returns all parameters.
+fn with_loss(graph: Graph) -> (Graph, Vec<ValueId>) {
+    let mut net = Net { graph };
+    let y = net.graph.outputs[0];
+    // A random direction, so that normalized outputs have a gradient.
+    let shift = random(&[4], 77);
+    let shift = net.graph.add_initializer("shift", shift);
+    let moved = net.node("Add", &[y, shift], &[]);
+    let square = net.node("Mul", &[moved, y], &[]);
+    let cube = net.node("Mul", &[square, y], &[]);
+    let loss = net.node("ReduceMean", &[cube], &[("keepdims", Attr::Int(0))]);
+    net.graph.outputs[0] = loss;
+    let is_trained = |id: &ValueId| net.graph.value_name(*id).starts_with(['w', 's']);
+    let trained = net.graph.initializers.keys().copied().filter(is_trained);
+    let parameters = trained
+        .filter(|id| net.graph.value_name(*id) != "shift")
+        .collect();
+    (net.graph, parameters)
+}
+
+/// A planned gradient graph with its outputs: those of the forward graph, then the gradients.
+fn backward(
+    (mut graph, parameters): (Graph, Vec<ValueId>),
+    options: &CompileOptions,
+    batch: usize,
+) -> (Executable, Vec<Hoisted>) {
+    let symbols = BTreeMap::from([("N".to_owned(), batch)]);
+    let forward = ForwardOptions {
+        isa: options.isa,
+        purpose: FuseFor::Training,
+    };
+    let variable: BTreeSet<ValueId> = parameters.iter().copied().collect();
+    let hoisted = prepare_forward(&mut graph, &symbols, &variable, forward).expect("sound");
+    let packed = |id| {
+        hoisted
+            .iter()
+            .find(|h| h.parameter == id)
+            .map_or(id, |h| h.packed)
+    };
+    let wrt: Vec<ValueId> = parameters.iter().map(|&id| packed(id)).collect();
+    let loss = graph.outputs[0];
+    let grads = differentiate(&mut graph, loss, &wrt).expect("differentiable");
+    graph.outputs.extend(grads.iter().flatten());
+    prepare_backward(&mut graph).expect("a sound graph");
+    trim_outputs(&mut graph);
+    sardonyx_ops::infer(&mut graph).expect("a sound graph");
+    let executable = Executable::compile(&graph, &[], options).expect("fixed shapes");
+    (executable, hoisted)
+}
+
+#[test]
+fn planned_gradients_are_those_of_the_plain_graph() {
+    for (name, graph, shape, _) in nets::all() {
+        let x = random(&[&[4], &shape[..]].concat(), 5);
+        let symbols = BTreeMap::from([("N".to_owned(), 4)]);
+        let (mut plain, parameters) = with_loss(graph.clone());
+        sardonyx_ops::bind(&mut plain, &symbols).expect("a sound model");
+        let loss = plain.outputs[0];
+        let made = plain.outputs.len();
+        let grads = differentiate(&mut plain, loss, &parameters).expect("differentiable");
+        plain.outputs.extend(grads.iter().flatten());
+        let feeds = BTreeMap::from([(plain.inputs[0], x.clone())]);
+        let expected = interpret(&plain, &feeds).expect("legal feeds");
+        // Some gradients cancel out: what is left of them is the rounding of larger ones.
+        let values = expected[made..]
+            .iter()
+            .flat_map(|tensor| tensor.to_f64().expect("floats"));
+        let largest = values.fold(0.0f64, |m, x| m.max(x.abs()));
+        let reached = parameters
+            .iter()
+            .zip(&grads)
+            .filter(|(_, grad)| grad.is_some());
+        let reached: Vec<ValueId> = reached.map(|(id, _)| *id).collect();
+        for isa in Isa::available() {
+            let options = CompileOptions { isa, pool: pool() };
+            let (mut executable, hoisted) = backward(with_loss(graph.clone()), &options, 4);
+            let missing = executable.host_operators();
+            assert!(missing.is_empty(), "{name}: {missing:?}");
+            executable.set_input(0, &x).expect("the declared input");
+            executable.run();
+            for (index, expected) in expected.iter().enumerate() {
+                let mut found = executable.output(index);
+                let parameter = index.checked_sub(made).map(|index| reached[index]);
+                let moved = hoisted.iter().find(|h| Some(h.parameter) == parameter);
+                if let Some(moved) = moved {
+                    found = moved.layout.undo(&found).expect("the plan's layout");
+                }
+                assert_close(&format!("{name} {index}"), &found, expected, 0.1 * largest);
+            }
+        }
+    }
+}
