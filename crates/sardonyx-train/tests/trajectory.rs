@@ -1,0 +1,112 @@
+//! A hundred steps from a fresh PyTorch export, with the same batches and hyper-parameters as in
+//! PyTorch: losses and weights stay together. The golden files are made by `golden/trajectory.py`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use sardonyx_train::{Adam, AdamW, Batch, OptimizerConfig, Pool, Sgd, StepOptions, TrainState};
+use serde::Deserialize;
+
+const BATCH: usize = 8;
+const CLASSES: usize = 5;
+const PIXELS: usize = 64;
+
+#[derive(Deserialize)]
+struct Trajectory {
+    losses: Vec<f64>,
+    weights: BTreeMap<String, Vec<f64>>,
+}
+
+/// The same formula as the script's.
+fn batch(step: usize) -> (Vec<f32>, Vec<i64>) {
+    let first = step * BATCH * PIXELS;
+    let sample = |index: usize| {
+        let value = ((first + index) as f64 * 12.9898).sin() * 43758.5453;
+        (value - value.floor()) as f32
+    };
+    let mut samples: Vec<f32> = (0..BATCH * PIXELS).map(sample).collect();
+    let label = |i: usize| ((step * BATCH + i) * 7 % 11 % CLASSES) as i64;
+    let labels: Vec<i64> = (0..BATCH).map(label).collect();
+    for (i, &label) in labels.iter().enumerate() {
+        let row = i * PIXELS + label as usize * 8;
+        for pixel in &mut samples[row..row + 8] {
+            *pixel += 0.5;
+        }
+    }
+    (samples, labels)
+}
+
+fn check(name: &str, optimizer: OptimizerConfig) {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let text = std::fs::read_to_string(golden.join("trajectory.json")).expect("the golden file");
+    let mut all: BTreeMap<String, Trajectory> = serde_json::from_str(&text).expect("its form");
+    let expected = all.remove(name).expect("this optimizer is in it");
+    let model = sardonyx_model::load(&golden.join("trajectory.onnx")).expect("a sound model");
+    let pool = Arc::new(Pool::new(2).expect("threads start"));
+    let options = StepOptions {
+        optimizer,
+        ..StepOptions::new(pool)
+    };
+    let mut state = TrainState::compile(&model, BATCH, options).expect("trainable");
+    for (step, expected) in expected.losses.iter().enumerate() {
+        let (samples, labels) = batch(step);
+        let batch = Batch {
+            samples: &samples,
+            labels: &labels,
+        };
+        let loss = f64::from(state.step(&batch).expect("a sound batch").loss);
+        let error = (loss - expected).abs() / expected.abs().max(1e-3);
+        assert!(
+            error < 1e-4,
+            "{name}, step {step}: loss {loss} against {expected}"
+        );
+    }
+    let tensors = state.tensors().expect("a sound layout");
+    assert_eq!(expected.weights.len(), 6);
+    for (weight, expected) in &expected.weights {
+        let found = tensors[&format!("model/{weight}")]
+            .to_f64()
+            .expect("floats");
+        let norm =
+            |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>().sqrt();
+        let difference = norm(&mut found.iter().zip(expected).map(|(a, b)| a - b));
+        let relative = difference / norm(&mut expected.iter().copied());
+        assert!(
+            relative < 1e-4,
+            "{name}: {weight} is {relative:e} away after all steps"
+        );
+    }
+}
+
+#[test]
+fn sgd_with_momentum_follows_pytorch() {
+    let sgd = Sgd {
+        lr: 0.05,
+        momentum: 0.9,
+        weight_decay: 1e-3,
+        nesterov: true,
+        ..Sgd::default()
+    };
+    check("sgd", OptimizerConfig::Sgd(sgd));
+}
+
+#[test]
+fn adam_follows_pytorch() {
+    let adam = Adam {
+        lr: 2e-3,
+        weight_decay: 1e-3,
+        ..Adam::default()
+    };
+    check("adam", OptimizerConfig::Adam(adam));
+}
+
+#[test]
+fn adamw_follows_pytorch() {
+    let adamw = AdamW {
+        lr: 2e-3,
+        weight_decay: 1e-2,
+        ..AdamW::default()
+    };
+    check("adamw", OptimizerConfig::AdamW(adamw));
+}
