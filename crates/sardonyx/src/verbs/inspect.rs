@@ -1,0 +1,48 @@
+use std::path::PathBuf;
+
+use sardonyx::inspect::{InspectOptions, InspectReport, inspect};
+
+use crate::cli::{Output, Result};
+
+/// Show what a model holds: nodes, shapes, parameters, costs
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    sardonyx inspect model.onnx\n  \
+    sardonyx inspect model.onnx --svg model.svg\n  \
+    sardonyx inspect model.onnx --dim N=128 --json | jq .totals")]
+pub(crate) struct Args {
+    /// ONNX file, or the name of a network of the zoo
+    model: PathBuf,
+    /// Count costs for this size of a symbolic dimension; 1 when not given
+    #[arg(long = "dim", value_name = "NAME=SIZE", value_parser = dim)]
+    dims: Vec<(String, usize)>,
+    /// Draw the graph to this file
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// Print the graph in ONNX's textual syntax instead of the table
+    #[arg(long)]
+    text: bool,
+}
+
+fn dim(text: &str) -> Result<(String, usize), String> {
+    let (name, size) = text.split_once('=').ok_or("write NAME=SIZE")?;
+    let size = size
+        .parse()
+        .map_err(|_| format!("`{size}` is not a whole number"))?;
+    Ok((name.to_owned(), size))
+}
+
+impl Args {
+    pub(crate) fn run(self, output: &mut Output) -> Result<()> {
+        let report = inspect(&InspectOptions {
+            model: self.model,
+            dims: self.dims.into_iter().collect(),
+            svg: self.svg,
+            text: self.text,
+        })?;
+        if let Some(problem) = &report.problem {
+            output.say(&format!("note: shapes and costs are incomplete: {problem}"));
+        }
+        output.report(&report, InspectReport::to_text)
+    }
+}
