@@ -56,7 +56,7 @@ def train(binary: pathlib.Path, data: pathlib.Path, epochs: int, seed: int) -> t
     """Test accuracy by ONNX Runtime and the median epoch's seconds."""
     with tempfile.TemporaryDirectory() as folder:
         keys = [f"train.epochs={epochs}", "train.batch=128", f"train.seed={seed}", f"run.dir={folder}", "run.name=it"]
-        keys.append('train.schedule={name="cosine"}')
+        keys += ['train.schedule={name="cosine"}', "train.optimizer.lr=0.002"]
         command = [binary, "train", "--model", "seed-cnn", "--data", data, *keys]
         done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
         if done.returncode:

@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sardonyx_engine::{ForwardOptions, Isa, prepare_forward};
+use sardonyx_engine::{ForwardOptions, Isa, prepare_backward, prepare_forward};
 use sardonyx_ir::{Attr, Dim, Fact, Graph, Producer, SARDONYX, ValueId};
 use sardonyx_ops::ops::update::{Hyper, UpdateRule};
 use sardonyx_ops::{Builder, OpError, infer};
 use sardonyx_passes::{
-    FuseFor, Layout, StateLink, apply, differentiate, lift_constants, remove_dead_code, train_mode,
+    FuseFor, Layout, StateLink, apply, differentiate, lift_constants, train_mode,
     trainable_parameters, trim_outputs,
 };
 use sardonyx_tensor::{DType, Tensor};
@@ -120,15 +120,7 @@ pub(super) fn build(model: &Graph, spec: &StepSpec) -> Result<StepGraph> {
         .collect();
     step.graph = graph;
     step.update(&trained, spec.rule)?;
-    // As graph outputs the new states are not dead code; the caller does not ask for them.
-    let asked = step.graph.outputs.len();
-    step.graph
-        .outputs
-        .extend(step.links.iter().map(|link| link.output));
-    remove_dead_code(&mut step.graph)?;
-    trim_outputs(&mut step.graph);
-    step.graph.outputs.truncate(asked);
-    infer(&mut step.graph)?;
+    step.finish()?;
     Ok(step)
 }
 
@@ -281,6 +273,23 @@ impl StepGraph {
                 },
             );
         }
+        Ok(())
+    }
+
+    /// Rewrites the whole step for the machine.
+    fn finish(&mut self) -> Result<()> {
+        // As graph outputs the new states are followed through all rewrites and are not dead code;
+        // the caller does not ask for them.
+        let asked = self.graph.outputs.len();
+        let outputs = self.links.iter().map(|link| link.output);
+        self.graph.outputs.extend(outputs);
+        prepare_backward(&mut self.graph)?;
+        trim_outputs(&mut self.graph);
+        let outputs = self.graph.outputs.split_off(asked);
+        for (link, output) in self.links.iter_mut().zip(outputs) {
+            link.output = output;
+        }
+        infer(&mut self.graph)?;
         Ok(())
     }
 
