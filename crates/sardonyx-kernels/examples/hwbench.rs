@@ -98,9 +98,14 @@ fn cases(isa: Isa) -> Result<Vec<Case>> {
         (same(16, 8, 256, 256), None),
         (same(16, 4, 512, 512), None),
         (half(same(16, 32, 64, 128)), None),
+        (point(8, 112, 16, 96), None),
+        (point(8, 112, 32, 16), None),
+        (point(8, 56, 24, 144), None),
+        (point(8, 56, 96, 24), None),
         (point(8, 56, 144, 32), None),
         (point(8, 28, 192, 32), None),
         (point(8, 14, 64, 384), None),
+        (point(8, 14, 384, 64), None),
         (point(8, 7, 320, 1280), None),
         (ConvShape::plain([16, 28, 28, 1], 32, [3, 3]), Some([2, 2])),
         (ConvShape::plain([16, 13, 13, 32], 64, [3, 3]), Some([2, 2])),
@@ -122,6 +127,7 @@ fn cases(isa: Isa) -> Result<Vec<Case>> {
         gemm_tn(isa, 128, 1600, 128)?,
         gemm_tn(isa, 256, 784, 512)?,
         gemm_tn(isa, 2048, 512, 128)?,
+        gemm_tn(isa, 2048, 128, 512)?,
         gemm_tn(isa, 128, 128, 10)?,
     ];
     for (shape, pool) in convolutions {

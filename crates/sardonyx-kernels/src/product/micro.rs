@@ -70,6 +70,9 @@ pub(crate) type TileFn = unsafe fn(&Tile<'_>);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Family {
     pub(crate) tiles: &'static [TileFn],
+    /// The same for rows of A that start one float after the other: only the first of
+    /// [`Tile::rows`] is read, so that all of them are addressed from one register.
+    pub(crate) adjacent: &'static [TileFn],
     /// Floats of a row.
     pub(crate) width: usize,
 }
@@ -94,7 +97,11 @@ impl Micro {
             Isa::Avx2 => (8, AVX2_1, AVX2_2),
             _ => (8, SCALAR_1, SCALAR_1),
         };
-        let family = |tiles, width| Family { tiles, width };
+        let family = |(tiles, adjacent), width| Family {
+            tiles,
+            adjacent,
+            width,
+        };
         Micro {
             panel_width,
             edge,
@@ -121,12 +128,15 @@ impl Micro {
 /// Loops over rows and vectors are plain and short, so that they are unrolled completely and the
 /// sums live in registers: whatever needs more than that happens in [`super::edge`].
 #[inline(always)]
-unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(s: S, t: &Tile<'_>) {
+unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize, const ADJACENT: bool>(
+    s: S,
+    t: &Tile<'_>,
+) {
     // SAFETY: the caller keeps the contract of `Tile`; every access below is one that it names.
     unsafe {
         let mut sums = [[s.splat(0.0); VECTORS]; ROWS];
         load_start(s, t, &mut sums);
-        multiply(s, t, &mut sums);
+        multiply::<S, ROWS, VECTORS, ADJACENT>(s, t, &mut sums);
         if let Some((low, high)) = t.clip {
             let (low, high) = (s.splat(low), s.splat(high));
             for i in 0..ROWS {
@@ -172,7 +182,7 @@ unsafe fn load_start<S: Simd, const ROWS: usize, const VECTORS: usize>(
 }
 
 #[inline(always)]
-unsafe fn multiply<S: Simd, const ROWS: usize, const VECTORS: usize>(
+unsafe fn multiply<S: Simd, const ROWS: usize, const VECTORS: usize, const ADJACENT: bool>(
     s: S,
     t: &Tile<'_>,
     sums: &mut [[S::F; VECTORS]; ROWS],
@@ -181,7 +191,11 @@ unsafe fn multiply<S: Simd, const ROWS: usize, const VECTORS: usize>(
     unsafe {
         let mut rows = [std::ptr::null::<f32>(); ROWS];
         for i in 0..ROWS {
-            rows[i] = *t.rows.add(i);
+            rows[i] = if ADJACENT {
+                (*t.rows).wrapping_add(i)
+            } else {
+                *t.rows.add(i)
+            };
         }
         for segment in t.segments {
             let (mut b, mut at) = (t.b.add(segment.b), segment.a);
@@ -193,7 +207,9 @@ unsafe fn multiply<S: Simd, const ROWS: usize, const VECTORS: usize>(
                 for i in 0..ROWS {
                     // Beyond what general registers hold, row pointers are read where they are
                     // used: otherwise the compiler advances, spills and reloads all of them.
-                    let row = if ROWS > 9 {
+                    let row = if ADJACENT {
+                        rows[0].wrapping_add(i)
+                    } else if ROWS > 9 {
                         t.rows.add(i).read_volatile()
                     } else {
                         rows[i]
@@ -210,28 +226,31 @@ unsafe fn multiply<S: Simd, const ROWS: usize, const VECTORS: usize>(
     }
 }
 
-unsafe fn scalar<const ROWS: usize, const VECTORS: usize>(t: &Tile<'_>) {
+unsafe fn scalar<const ROWS: usize, const VECTORS: usize, const ADJACENT: bool>(t: &Tile<'_>) {
     // SAFETY: the caller keeps the contract of `Tile`.
-    unsafe { tile::<Scalar, ROWS, VECTORS>(Scalar::new(), t) }
+    unsafe { tile::<Scalar, ROWS, VECTORS, ADJACENT>(Scalar::new(), t) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn avx2<const ROWS: usize, const VECTORS: usize>(t: &Tile<'_>) {
+unsafe fn avx2<const ROWS: usize, const VECTORS: usize, const ADJACENT: bool>(t: &Tile<'_>) {
     // SAFETY: the caller keeps the contract of `Tile`; `Micro::new` saw the instruction set.
-    unsafe { tile::<Avx2, ROWS, VECTORS>(Avx2::new(), t) }
+    unsafe { tile::<Avx2, ROWS, VECTORS, ADJACENT>(Avx2::new(), t) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-unsafe fn avx512<const ROWS: usize, const VECTORS: usize>(t: &Tile<'_>) {
+unsafe fn avx512<const ROWS: usize, const VECTORS: usize, const ADJACENT: bool>(t: &Tile<'_>) {
     // SAFETY: the caller keeps the contract of `Tile`; `Micro::new` saw the instruction set.
-    unsafe { tile::<Avx512, ROWS, VECTORS>(Avx512::new(), t) }
+    unsafe { tile::<Avx512, ROWS, VECTORS, ADJACENT>(Avx512::new(), t) }
 }
 
 macro_rules! family {
     ($name:ident = $entry:ident, $vectors:literal: $($rows:literal)*) => {
-        static $name: &[TileFn] = &[$($entry::<$rows, $vectors>),*];
+        static $name: (&[TileFn], &[TileFn]) = (
+            &[$($entry::<$rows, $vectors, false>),*],
+            &[$($entry::<$rows, $vectors, true>),*],
+        );
     };
 }
 

@@ -15,6 +15,7 @@ mod stage;
 mod weight_gradient;
 mod weight_plan;
 mod weight_run;
+mod weight_terms;
 #[cfg(test)]
 mod weight_tests;
 mod window;

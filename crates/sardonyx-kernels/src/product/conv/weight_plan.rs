@@ -46,6 +46,19 @@ pub(crate) struct WeightSum {
     pub(crate) accumulate: bool,
 }
 
+impl WeightSum {
+    /// Whether each output pixel reads the input pixel of the same place, and nothing else.
+    fn is_flat(&self) -> bool {
+        let same = |taps: &AxisTaps, len: usize| {
+            taps.axis.count == len && taps.axis.source_step == 1 && taps.taps.len() == 1
+        };
+        self.unpool.is_none()
+            && same(&self.rows, self.x.height)
+            && same(&self.cols, self.x.width)
+            && [self.x.height, self.x.width] == [self.dy.height, self.dy.width]
+    }
+}
+
 /// Output pixels that are summed while their gradients are in cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Strip {
@@ -85,6 +98,9 @@ pub(super) struct WeightPlan {
     pub(super) sum: WeightSum,
     /// Whether tiles mix kernel positions, over a copy of the input with zeros around it.
     pub(super) mixed: bool,
+    /// Whether the strips' pixels lie one after the other in inputs and gradients alike. Then
+    /// both are read where they lie: copying them first is slower, however often they are read.
+    pub(super) flat: bool,
     /// Block of channels after block of channels, and in each kernel position after position.
     pub(super) tiles: Vec<WeightTile>,
     /// Channels of each block.
@@ -93,6 +109,8 @@ pub(super) struct WeightPlan {
     row_strips: usize,
     col_strips: usize,
     width: usize,
+    /// Columns of the narrowest tile.
+    vector: usize,
     pub(super) shards: usize,
     panel_blocks: usize,
     k_blocks: usize,
@@ -121,12 +139,14 @@ impl WeightPlan {
         let blocks: Vec<_> = even_parts(len, len.div_ceil(most)).collect();
         let mut plan = WeightPlan {
             mixed,
+            flat: !mixed && sum.is_flat() && (col_strips == 1 || rows == 1),
             tiles: tiles(&blocks, sum.weights, mixed),
             blocks,
             images_per_strip: images.clamp(1, sum.batch.max(1)),
             row_strips,
             col_strips,
             width: micro.panel_width,
+            vector: micro.family(1).width,
             shards: 1,
             panel_blocks: 1,
             k_blocks: 1,
@@ -204,6 +224,18 @@ impl WeightPlan {
             [only] => only.block..only.block + 1,
             [] => 0..0,
         }
+    }
+
+    /// Whether tiles read a panel of the gradients where they lie: in flat strips, where a panel
+    /// is as wide as its tiles.
+    pub(super) fn reads_dy(&self, panel: usize) -> bool {
+        self.flat && [self.width, self.vector].contains(&self.cols(panel))
+    }
+
+    /// Index of a strip's first pixel, where the strip is flat.
+    pub(super) fn first_pixel(&self, strip: &Strip) -> usize {
+        let row = strip.images.start * self.sum.rows.axis.count + strip.rows.start;
+        row * self.sum.cols.axis.count + strip.cols.start
     }
 
     pub(super) fn panels(&self) -> usize {

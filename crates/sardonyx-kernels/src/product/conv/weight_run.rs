@@ -3,6 +3,7 @@
 use super::core::pooled_len;
 use super::stage::{Patch, Pooled, SplitJob, Stager};
 use super::weight_plan::{Part, Strip, WeightPlan, WeightSum, WeightTile};
+use super::weight_terms::{Room, TapLines, Terms};
 use super::window::Grid;
 use crate::product::micro::{MAX_ROWS, Micro, Segment, Start, Tile};
 use crate::simd::{Simd, simd_entry};
@@ -23,40 +24,18 @@ pub(crate) struct WeightOperands {
 /// A weight gradient, planned.
 #[derive(Debug)]
 pub(crate) struct WeightCore {
-    plan: WeightPlan,
-    micro: Micro,
+    pub(super) plan: WeightPlan,
+    pub(super) micro: Micro,
     stager: Stager,
     add_rows: unsafe fn(&AddRows),
 }
 
-/// A thread's scratch: what is staged of one strip.
-struct Room {
-    /// For each kernel position the lines that it reads.
-    taps: *mut TapLines,
-    segments: *mut Segment,
-    /// Gradients, panel by panel.
-    dy: *mut f32,
-    dy_panel_len: usize,
-    /// Inputs: block of channels by block, or pixel by pixel where tiles mix kernel positions.
-    x: *mut f32,
-    x_block_len: usize,
-}
-
-/// The outputs for which a kernel position lies within the image: segments of the strip's rows,
-/// all as long as each other.
+/// Gradients of a panel's columns, pixel after pixel.
 #[derive(Debug, Clone, Copy)]
-struct TapLines {
-    first: usize,
-    count: usize,
-    run: usize,
-}
-
-/// The terms of a tile's sums: where rows start, and how they step.
-struct Terms<'a> {
-    starts: [*const f32; MAX_ROWS],
-    segments: &'a [Segment],
-    run: usize,
-    a_step: usize,
+struct DyRows {
+    first: *const f32,
+    /// Floats from one pixel to the next.
+    step: usize,
 }
 
 impl WeightCore {
@@ -130,23 +109,20 @@ impl WeightCore {
             // SAFETY: the scratch has room for the largest strip; weights and bias of the part
             // belong to the item.
             unsafe {
-                for (slot, panel) in part.panels.clone().enumerate() {
-                    let to = room.dy.add(slot * room.dy_panel_len);
-                    self.stage_dy(operands, &part, panel, &strip, to);
-                    if part.tiles.start == 0 && !operands.db.is_null() {
-                        self.add_bias(operands, &part, panel, (to, strip.pixels()), replace);
+                self.stage(operands, &part, &strip, &room);
+                if part.tiles.start == 0 && !operands.db.is_null() {
+                    for panel in part.panels.clone() {
+                        let dy = self.dy_rows(operands, (&part, panel), &strip, &room);
+                        self.add_bias(operands, &part, panel, (dy, strip.pixels()), replace);
                     }
                 }
-                if self.plan.mixed {
-                    self.stage_x(operands, &part, &strip, room.x);
-                    self.mixed_lines(&strip, &room);
-                } else {
-                    self.stage_blocks(operands, &part, &strip, &room);
-                    self.tap_lines(&strip, &room);
-                }
                 for tile in &self.plan.tiles[part.tiles.clone()] {
-                    let terms = self.terms(&part, tile, &strip, &room);
-                    self.add_tile(operands, &part, tile, (&terms, &room), replace);
+                    let of = (&part, tile);
+                    let terms = self.terms(operands, of, &strip, &room);
+                    for panel in part.panels.clone() {
+                        let dy = self.dy_rows(operands, (&part, panel), &strip, &room);
+                        self.add_tile(operands, of, panel, (&terms, dy), replace);
+                    }
                 }
             }
         }
@@ -156,156 +132,99 @@ impl WeightCore {
         }
     }
 
-    /// Adds one strip's terms to a tile of weights, panel by panel.
+    /// Brings into scratch what the strip's tiles do not read where it lies.
+    unsafe fn stage(&self, operands: &WeightOperands, part: &Part, strip: &Strip, room: &Room) {
+        let plan = &self.plan;
+        // SAFETY: the caller vouches for the operands and for room.
+        unsafe {
+            for (slot, panel) in part.panels.clone().enumerate() {
+                if !plan.reads_dy(panel) {
+                    let to = room.dy.add(slot * room.dy_panel_len);
+                    self.stage_dy(operands, part, panel, strip, to);
+                }
+            }
+            if plan.mixed {
+                self.stage_x(operands, part, strip, room.x);
+                self.mixed_lines(strip, room);
+            } else if plan.flat {
+                self.flat_line(strip, room);
+            } else {
+                self.stage_blocks(operands, part, strip, room);
+                self.tap_lines(strip, room);
+            }
+        }
+    }
+
+    /// The strip's gradients of one panel, staged or where they lie.
+    fn dy_rows(
+        &self,
+        operands: &WeightOperands,
+        (part, panel): (&Part, usize),
+        strip: &Strip,
+        room: &Room,
+    ) -> DyRows {
+        let (sum, width) = (&self.plan.sum, self.micro.panel_width);
+        if self.plan.reads_dy(panel) {
+            let column = part.group * sum.weights.n + panel * width;
+            let at = self.plan.first_pixel(strip) * sum.dy.channels + column;
+            return DyRows {
+                first: operands.dy.wrapping_add(at),
+                step: sum.dy.channels,
+            };
+        }
+        let slot = panel - part.panels.start;
+        DyRows {
+            first: room.dy.wrapping_add(slot * room.dy_panel_len).cast_const(),
+            step: width,
+        }
+    }
+
+    /// Adds one strip's terms to a tile of weights.
     unsafe fn add_tile(
         &self,
         operands: &WeightOperands,
-        part: &Part,
-        tile: &WeightTile,
-        (terms, room): (&Terms<'_>, &Room),
+        (part, tile): (&Part, &WeightTile),
+        panel: usize,
+        (terms, dy): (&Terms<'_>, DyRows),
         replace: bool,
     ) {
         let width = self.micro.panel_width;
         let outs: [usize; MAX_ROWS] = std::array::from_fn(|row| row * width);
-        for (slot, panel) in part.panels.clone().enumerate() {
-            let at = self.plan.panel_offset(part, panel) + tile.k.start * width;
-            let c = operands.dw.wrapping_add(at);
-            let family = self.micro.family(self.plan.cols(panel));
-            let job = Tile {
-                rows: terms.starts.as_ptr(),
-                outs: outs.as_ptr(),
-                c,
-                at: 0,
-                segments: terms.segments,
-                run: terms.run,
-                a_step: terms.a_step,
-                b: room.dy.wrapping_add(slot * room.dy_panel_len),
-                b_step: width,
-                start: Start {
-                    bias: std::ptr::null(),
-                    add: if replace { std::ptr::null() } else { c },
-                },
-                clip: None,
-            };
-            // SAFETY: rows lead into scratch or the input, as `terms` made them; the caller
-            // vouches for the weights. Lanes that a narrow tile leaves out are zero.
-            unsafe {
-                family.tiles[tile.k.len() - 1](&job);
-                if replace && family.width < width {
-                    for out in &outs[..tile.k.len()] {
-                        c.add(out + family.width)
-                            .write_bytes(0, width - family.width);
-                    }
+        let at = self.plan.panel_offset(part, panel) + tile.k.start * width;
+        let c = operands.dw.wrapping_add(at);
+        let family = self.micro.family(self.plan.cols(panel));
+        let job = Tile {
+            rows: terms.starts.as_ptr(),
+            outs: outs.as_ptr(),
+            c,
+            at: 0,
+            segments: terms.segments,
+            run: terms.run,
+            a_step: terms.a_step,
+            b: dy.first,
+            b_step: dy.step,
+            start: Start {
+                bias: std::ptr::null(),
+                add: if replace { std::ptr::null() } else { c },
+            },
+            clip: None,
+        };
+        let tiles = if terms.is_adjacent {
+            family.adjacent
+        } else {
+            family.tiles
+        };
+        // SAFETY: rows lead into scratch or the input, as `terms` made them; the caller vouches
+        // for the weights. Lanes that a narrow tile leaves out are zero.
+        unsafe {
+            tiles[tile.k.len() - 1](&job);
+            if replace && family.width < width {
+                for out in &outs[..tile.k.len()] {
+                    c.add(out + family.width)
+                        .write_bytes(0, width - family.width);
                 }
             }
         }
-    }
-
-    /// Where a tile's rows start and how they step.
-    unsafe fn terms<'a>(
-        &self,
-        part: &Part,
-        tile: &WeightTile,
-        strip: &Strip,
-        room: &Room,
-    ) -> Terms<'a> {
-        let (sum, inner) = (&self.plan.sum, self.plan.sum.weights.inner);
-        // SAFETY: the strip's lines were written before.
-        let (lines, segments) = unsafe {
-            let lines = *room.taps.add(tile.tap);
-            let segments = room.segments.add(lines.first).cast_const();
-            (lines, std::slice::from_raw_parts(segments, lines.count))
-        };
-        let mut starts = [std::ptr::null(); MAX_ROWS];
-        if !self.plan.mixed {
-            let slot = tile.block - self.plan.blocks_of(part).start;
-            let block = room.x.wrapping_add(slot * room.x_block_len).cast_const();
-            for (row, start) in starts.iter_mut().enumerate() {
-                *start = block.wrapping_add(row);
-            }
-            let a_step = sum.cols.axis.source_step * SplitJob::BLOCK;
-            return Terms {
-                starts,
-                segments,
-                run: lines.run,
-                a_step,
-            };
-        }
-        let line = self.plan.reach(strip)[1].len() * inner;
-        let (y_taps, x_taps) = (&sum.rows.taps, &sum.cols.taps);
-        for (start, k) in starts.iter_mut().zip(tile.k.clone()) {
-            let (tap, channel) = (k / inner, k % inner);
-            let (_, y) = y_taps[tap / x_taps.len()];
-            let (_, x) = x_taps[tap % x_taps.len()];
-            let (down, right) = (y - y_taps[0].1, x - x_taps[0].1);
-            let offset = down.unsigned_abs() * line + right.unsigned_abs() * inner + channel;
-            *start = room.x.wrapping_add(offset).cast_const();
-        }
-        Terms {
-            starts,
-            segments,
-            run: lines.run,
-            a_step: sum.cols.axis.source_step * inner,
-        }
-    }
-
-    /// The lines of every kernel position, over blocks of channels.
-    unsafe fn tap_lines(&self, strip: &Strip, room: &Room) {
-        let (sum, width) = (&self.plan.sum, self.micro.panel_width);
-        let [source_rows, source_cols] = self.plan.reach(strip);
-        let mut at = 0;
-        for tap in 0..sum.weights.taps {
-            let (ky, kx) = (tap / sum.cols.taps.len(), tap % sum.cols.taps.len());
-            let rows = sum.rows.outputs_of(ky, &strip.rows, sum.x.height);
-            let cols = sum.cols.outputs_of(kx, &strip.cols, sum.x.width);
-            let first = at;
-            let lines = if cols.is_empty() { 0..0 } else { rows };
-            for image in 0..strip.images.len() {
-                for row in lines.clone() {
-                    let y = sum.rows.source(ky, row) - source_rows.start.unsigned_abs();
-                    let x = sum.cols.source(kx, cols.start) - source_cols.start.unsigned_abs();
-                    let source = (image * source_rows.len() + y) * source_cols.len() + x;
-                    let line = image * strip.rows.len() + row - strip.rows.start;
-                    let output = line * strip.cols.len() + cols.start - strip.cols.start;
-                    let segment = Segment {
-                        a: source * SplitJob::BLOCK,
-                        b: output * width,
-                    };
-                    // SAFETY: the scratch has room for every line of every kernel position.
-                    unsafe { room.segments.add(at).write(segment) };
-                    at += 1;
-                }
-            }
-            let lines = TapLines {
-                first,
-                count: at - first,
-                run: cols.len(),
-            };
-            // SAFETY: the scratch has room for every kernel position.
-            unsafe { room.taps.add(tap).write(lines) };
-        }
-    }
-
-    /// The lines of a strip, over a patch with zeros around it.
-    unsafe fn mixed_lines(&self, strip: &Strip, room: &Room) {
-        let sum = &self.plan.sum;
-        let [rows, cols] = self.plan.reach(strip);
-        let line = cols.len() * sum.weights.inner;
-        let count = strip.images.len() * strip.rows.len();
-        for index in 0..count {
-            let (image, row) = (index / strip.rows.len(), index % strip.rows.len());
-            let a = image * rows.len() * line + row * sum.rows.axis.source_step * line;
-            let b = index * strip.cols.len() * self.micro.panel_width;
-            // SAFETY: the scratch has room for every line of the strip.
-            unsafe { room.segments.add(index).write(Segment { a, b }) };
-        }
-        let lines = TapLines {
-            first: 0,
-            count,
-            run: strip.cols.len(),
-        };
-        // SAFETY: the scratch has room for one kernel position.
-        unsafe { room.taps.write(lines) };
     }
 
     /// Splits what the part reads of the strip's inputs into blocks of channels.
@@ -407,12 +326,12 @@ impl WeightCore {
         operands: &WeightOperands,
         part: &Part,
         panel: usize,
-        (rows, count): (*const f32, usize),
+        (rows, count): (DyRows, usize),
         replace: bool,
     ) {
         let job = AddRows {
-            rows,
-            width: self.micro.panel_width,
+            rows: rows.first,
+            width: rows.step,
             count,
             cols: self.plan.cols(panel),
             to: operands.db.wrapping_add(self.plan.bias_offset(part, panel)),
@@ -447,8 +366,8 @@ impl WeightCore {
 /// Sums of the columns of a few rows.
 ///
 /// # Safety
-/// For the function below: `count` rows of `width` floats can be read, and `cols` (at most
-/// `width`) floats read and written at `to`.
+/// For the function below: `cols` floats can be read in each of `count` rows, `width` floats apart,
+/// and read and written at `to`.
 #[derive(Debug, Clone, Copy)]
 struct AddRows {
     rows: *const f32,
@@ -469,16 +388,18 @@ unsafe fn add_rows<S: Simd>(s: S, job: &AddRows) {
     for first in (0..job.cols).step_by(S::LANES) {
         let left = (job.cols - first).min(S::LANES);
         let mut sums = [s.splat(0.0); 4];
-        // SAFETY: the caller keeps the contract of `AddRows`; `width` is a multiple of the lanes.
+        // SAFETY: the caller keeps the contract of `AddRows`; masked accesses touch `left`.
         unsafe {
             let whole = job.count - job.count % 4;
             for row in (0..whole).step_by(4) {
                 for (i, sum) in sums.iter_mut().enumerate() {
-                    *sum = s.add(*sum, s.load(job.rows.add((row + i) * job.width + first)));
+                    let from = job.rows.add((row + i) * job.width + first);
+                    *sum = s.add(*sum, s.load_first(left, from));
                 }
             }
             for row in whole..job.count {
-                sums[0] = s.add(sums[0], s.load(job.rows.add(row * job.width + first)));
+                let from = job.rows.add(row * job.width + first);
+                sums[0] = s.add(sums[0], s.load_first(left, from));
             }
             let mut sum = s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3]));
             if !job.replace {
