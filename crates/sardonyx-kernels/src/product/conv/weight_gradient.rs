@@ -68,7 +68,10 @@ impl Conv2dWeightGradient {
         }
         let flat = shape.is_pointwise() && options.unpool.is_none();
         let plain = if flat { shape.as_one_row() } else { shape };
-        let (rows, cols) = (plain.out_height(), plain.out_width());
+        // The gradients of pixels behind the last whole window are zero.
+        let [pool_h, pool_w] = options.unpool.unwrap_or([1, 1]);
+        let rows = plain.out_height() / pool_h * pool_h;
+        let cols = plain.out_width() / pool_w * pool_w;
         let sum = WeightSum {
             batch: plain.batch,
             x: Images {

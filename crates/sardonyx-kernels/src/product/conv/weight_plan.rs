@@ -17,14 +17,25 @@ const STRIP_PIXELS: usize = 192;
 /// Multiply-adds of an item that outweigh handing it out and staging what it reads, and most items
 /// for the sake of sharing them out.
 const ITEM_WORK: usize = 1 << 22;
-const MOST_ITEMS: usize = 64;
+const MOST_ITEMS: usize = 32;
+
+/// Items that are wanted even where they stage more than [`STAGING_SHARE`] of what they compute.
+const FEW_ITEMS: usize = 16;
+const STAGING_SHARE: usize = 16;
+
+/// Cycles, about, that a pixel takes: in a tile, to copy a panel's gradients (and to unpool them),
+/// to copy a block of channels.
+const TILE_CYCLES: usize = 14;
+const PANEL_CYCLES: usize = 6;
+const UNPOOL_CYCLES: usize = 24;
+const BLOCK_CYCLES: usize = 4;
 
 /// Strips of a shard that outweigh writing its weights.
 const SHARD_STRIPS: usize = 4;
 
 /// Most shards, and bytes that all of them together should not exceed.
 const MOST_SHARDS: usize = 16;
-const SHARD_BYTES: usize = 2 << 20;
+const SHARD_BYTES: usize = 5 << 19;
 
 /// Panels whose staged gradients fit the second-level cache.
 const MOST_PANELS: usize = 8;
@@ -284,20 +295,41 @@ impl WeightPlan {
         let fitting = (SHARD_BYTES / bytes.max(1)).clamp(1, most_shards);
         self.shards = fitting.min(self.strips() / SHARD_STRIPS).clamp(1, wanted);
         wanted = wanted.div_ceil(self.shards);
-        // An item stages its gradients once per block of tiles, its inputs once per block of
-        // panels: both should serve many products.
-        let panels = self.panels().max(1);
-        while self.k_blocks * (self.panel_blocks / first_panels) < wanted {
-            let (tiles, panels_each) =
-                (self.tiles.len() / self.k_blocks, panels / self.panel_blocks);
-            if tiles >= panels_each && tiles > 1 {
-                self.k_blocks = (2 * self.k_blocks).min(self.tiles.len());
-            } else if panels_each > 1 {
-                self.panel_blocks = (2 * self.panel_blocks).min(panels);
-            } else {
+        let few = FEW_ITEMS.div_ceil(self.shards * weights.groups * first_panels);
+        let (tiles, panels) = (self.tiles.len(), self.panels().max(1));
+        loop {
+            let pieces = self.k_blocks * (self.panel_blocks / first_panels);
+            let (can_tiles, can_panels) = (self.k_blocks < tiles, self.panel_blocks < panels);
+            if pieces >= wanted || !(can_tiles || can_panels) {
                 return;
             }
+            // What is staged once per block of tiles, and once per block of panels.
+            let [dy, x] = self.staging();
+            let by_tiles = can_tiles && (!can_panels || dy < x || (dy == x && tiles >= panels));
+            let staged = if by_tiles { 2 * dy + x } else { dy + 2 * x };
+            if pieces >= few && STAGING_SHARE * staged > TILE_CYCLES * tiles * panels {
+                return;
+            }
+            if by_tiles {
+                self.k_blocks = (2 * self.k_blocks).min(tiles);
+            } else {
+                self.panel_blocks = (2 * self.panel_blocks).min(panels);
+            }
         }
+    }
+
+    /// Cycles per pixel that all items of a shard take to stage gradients and inputs.
+    fn staging(&self) -> [usize; 2] {
+        if self.flat {
+            return [0, 0];
+        }
+        let panel = if self.sum.unpool.is_some() {
+            UNPOOL_CYCLES
+        } else {
+            PANEL_CYCLES
+        };
+        let dy = self.k_blocks * self.panels() * panel;
+        [dy, self.panel_blocks * self.blocks.len() * BLOCK_CYCLES]
     }
 }
 
