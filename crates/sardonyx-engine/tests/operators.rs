@@ -315,3 +315,28 @@ fn plans_of_every_operator_compute_what_the_reference_does() {
         "operators without a kernel: {missing:#?}"
     );
 }
+
+#[test]
+fn outputs_that_no_one_reads_may_be_left_out() {
+    let pool = Arc::new(Pool::new(2).expect("two threads start"));
+    let isa = Isa::detect();
+    let options = CompileOptions { isa, pool };
+    let mut wrong = Vec::new();
+    for example in operators().flat_map(Operator::examples) {
+        for kept in (0..example.outputs).filter(|_| example.outputs > 1) {
+            let mut graphs = [0, 1].map(|_| single(&example, false));
+            for single in &mut graphs {
+                single.graph.outputs = vec![single.graph.outputs[kept]];
+            }
+            let [plain, mut planned] = graphs;
+            trim_outputs(&mut planned.graph);
+            let planned = prepared(&planned, isa, FuseFor::Inference);
+            let expected = interpret(&plain.graph, &plain.feeds);
+            let expected = expected.unwrap_or_else(|error| panic!("{}: {error}", example.name));
+            if let Err(difference) = check(&planned, &expected, &options) {
+                wrong.push(format!("output {kept} of {}: {difference}", example.name));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use sardonyx_ir::{Graph, NodeId, Patch, ValueId};
+use sardonyx_ops::known;
 
 use crate::Result;
 
@@ -46,9 +47,12 @@ pub fn trim_outputs(graph: &mut Graph) {
         .map(|(id, (slot, _))| (id, slot))
         .collect();
     for (id, slot) in unused {
+        // How many outputs a variadic operator (Split) has decides what they are.
+        let is_variadic = known(graph.node(id))
+            .map_or(true, |operator| operator.schema().max_outputs == usize::MAX);
         let outputs = &mut graph.node_mut(id).outputs;
         outputs[slot] = None;
-        while outputs.len() > 1 && outputs.last() == Some(&None) {
+        while !is_variadic && outputs.len() > 1 && outputs.last() == Some(&None) {
             outputs.pop();
         }
     }

@@ -13,12 +13,16 @@ use crate::Result;
 
 /// A node that computes each element of its first output from one element of each input.
 pub(super) fn lower(cx: &LowerCx<'_>) -> Result<Option<Lowered>> {
-    let mut fused = Fused::new(cx.shape(cx.output(0))?);
+    // No node that programs compute lacks it.
+    let Some(output) = cx.node.output(0) else {
+        return Ok(None);
+    };
+    let mut fused = Fused::new(cx.shape(output)?);
     let Some(result) = expression(cx, &mut fused)? else {
         return Ok(None);
     };
     let mut lowered = Lowered::default();
-    fused.finish(&mut lowered, cx, &[(result, Slot::Value(cx.output(0)))])?;
+    fused.finish(&mut lowered, cx, &[(result, Slot::Value(output))])?;
     Ok(Some(lowered))
 }
 
