@@ -252,7 +252,7 @@ impl<'g> Builder<'g> {
     }
 
     fn infer(&self, node: &Node) -> Result<Vec<Inferred>> {
-        let operator = registry::lookup(node, i64::MAX)?;
+        let operator = registry::known(node)?;
         let inputs = node
             .inputs
             .iter()

@@ -34,4 +34,4 @@ pub use infer::{Knowledge, bind, infer};
 pub use interpret::interpret;
 pub use operator::{Cost, Operator, Schema};
 pub(crate) use operator::{axis_index, element_flops, fact_flops};
-pub use registry::{MAX_OPSET, lookup, operators};
+pub use registry::{MAX_OPSET, known, lookup, operators};

@@ -3,7 +3,7 @@ use std::sync::LazyLock;
 
 use sardonyx_ir::{Node, ONNX};
 
-use crate::{OpError, Operator, Result, ops};
+use crate::{OpError, Operator, Result, Schema, ops};
 
 /// Newest version of the standard operator set that is known here. Models of later versions are
 /// read where the operators that they use did not change.
@@ -38,6 +38,7 @@ static FAMILIES: &[&[&dyn Operator]] = &[
     ops::gemm::OPS,
     ops::generate::OPS,
     ops::global_pool::OPS,
+    ops::gradient_clip::OPS,
     ops::group_normalization::OPS,
     ops::layer_normalization::OPS,
     ops::lp_normalization::OPS,
@@ -92,12 +93,12 @@ pub fn operators() -> impl Iterator<Item = &'static dyn Operator> {
     FAMILIES.iter().flat_map(|family| family.iter().copied())
 }
 
-/// The operator that `node` is an instance of. `opset` is the version of its domain that the graph
-/// imports; `i64::MAX` asks for the newest known.
+/// The operator that `node` is an instance of, in the version that is known, whatever the graph
+/// imports: for nodes that rewrites make.
 ///
 /// # Errors
-/// When there is none, not in this version, or not with this number of inputs and outputs.
-pub fn lookup(node: &Node, opset: i64) -> Result<&'static dyn Operator> {
+/// When there is none, or not with this number of inputs and outputs.
+pub fn known(node: &Node) -> Result<&'static dyn Operator> {
     let domain = if node.domain == "ai.onnx" {
         ONNX
     } else {
@@ -107,21 +108,6 @@ pub fn lookup(node: &Node, opset: i64) -> Result<&'static dyn Operator> {
         return Err(OpError::unsupported(node, "this operator is not supported"));
     };
     let schema = operator.schema();
-    if opset < schema.since {
-        let since = schema.since;
-        let problem = format!(
-            "operator set {opset} is too old: it is supported since version {since}; \
-             hint: export the model with operator set 17 or newer"
-        );
-        return Err(OpError::unsupported(node, problem));
-    }
-    if let Some(until) = schema
-        .until
-        .filter(|&until| opset >= until && opset != i64::MAX)
-    {
-        let problem = format!("its definition of operator set {until} is not supported");
-        return Err(OpError::unsupported(node, problem));
-    }
     // What a subgraph reads of the values around it is no input of the operator's definition.
     let inputs = node.inputs.len().saturating_sub(node.capture_count());
     let outputs = node.outputs.len();
@@ -132,6 +118,33 @@ pub fn lookup(node: &Node, opset: i64) -> Result<&'static dyn Operator> {
     Ok(operator)
 }
 
+/// The operator that `node` is an instance of. `opset` is the version of its domain that the graph
+/// imports.
+///
+/// # Errors
+/// When there is none, not in this version, or not with this number of inputs and outputs.
+pub fn lookup(node: &Node, opset: i64) -> Result<&'static dyn Operator> {
+    let operator = known(node)?;
+    check_version(node, operator.schema(), opset)?;
+    Ok(operator)
+}
+
+fn check_version(node: &Node, schema: Schema, opset: i64) -> Result<()> {
+    if opset < schema.since {
+        let since = schema.since;
+        let problem = format!(
+            "operator set {opset} is too old: it is supported since version {since}; \
+             hint: export the model with operator set 17 or newer"
+        );
+        return Err(OpError::unsupported(node, problem));
+    }
+    if let Some(until) = schema.until.filter(|&until| opset >= until) {
+        let problem = format!("its definition of operator set {until} is not supported");
+        return Err(OpError::unsupported(node, problem));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,5 +152,19 @@ mod tests {
     #[test]
     fn names_are_unique() {
         assert_eq!(TABLE.len(), operators().count());
+    }
+
+    #[test]
+    fn versions_are_a_range() {
+        let schema = Schema {
+            until: Some(20),
+            ..Schema::standard("Relu", 13, 1)
+        };
+        let node = Node::new(ONNX, "Relu");
+        for (opset, is_supported) in [(12, false), (13, true), (19, true), (20, false)] {
+            let found = check_version(&node, schema, opset);
+            assert_eq!(found.is_ok(), is_supported, "{opset}: {found:?}");
+        }
+        assert!(check_version(&node, schema, i64::MAX).is_err());
     }
 }

@@ -279,6 +279,7 @@ static RULES: &[(&str, &str, Rule)] = &[
     (SARDONYX, "GatherElementsGrad", movement::moved_grad),
     (SARDONYX, "GatherGrad", movement::moved_grad),
     (SARDONYX, "GatherNDGrad", movement::moved_grad),
+    (SARDONYX, "GradientClip", update::clip),
     (SARDONYX, "GroupNormalizationGrad", row_norm::gradient),
     (SARDONYX, "LayerNormalizationGrad", row_norm::gradient),
     (SARDONYX, "LogSoftmaxGrad", softmax::softmax_grad),

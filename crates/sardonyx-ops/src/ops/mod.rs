@@ -27,6 +27,7 @@ pub mod gather_nd;
 pub mod gemm;
 pub mod generate;
 pub mod global_pool;
+pub mod gradient_clip;
 pub mod group_normalization;
 pub mod layer_normalization;
 pub mod lp_normalization;

@@ -1,6 +1,6 @@
 //! `OptimizerUpdate`: one step of an optimizer as a node of the training graph. Inputs: the
 //! parameter, its gradient, the hyper-parameters (`f64`, see [`Hyper`]), optionally a factor of
-//! the gradient (from clipping), then the rule's state; outputs: the parameter and the state
+//! the gradient (of `GradientClip`), then the rule's state; outputs: the parameter and the state
 //! after the step. Formulas are PyTorch's.
 
 use sardonyx_ir::{Node, ValueId};

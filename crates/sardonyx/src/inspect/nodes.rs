@@ -92,7 +92,7 @@ fn parameters(graph: &Graph) -> BTreeSet<ValueId> {
 
 fn flops(bound: &Graph, id: NodeId, known: &Knowledge) -> Option<u64> {
     let node = bound.node(id);
-    let opset = bound.opset(&node.domain).unwrap_or(i64::MAX);
+    let opset = bound.opset(&node.domain).unwrap_or(sardonyx_ops::MAX_OPSET);
     let operator = sardonyx_ops::lookup(node, opset).ok()?;
     let cx = known.context(bound, node).ok()?;
     let outputs = operator.infer(&cx).ok()?;
