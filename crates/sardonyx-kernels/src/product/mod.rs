@@ -25,5 +25,7 @@ pub use epilogue::{Activation, Addend, Gate};
 pub use gemm::{Gemm, GemmOptions, GemmShape};
 pub use gemm_tn::{GemmTn, GemmTnShape};
 pub use matmul::{BatchAxis, MatMul, MatMulShape};
+pub(crate) use micro::{Finish, Micro, Segment, Start};
 pub use panels::{PackPanels, PanelMap, PanelShape, TransposePanels, UnpackPanels};
 pub use shards::SumShards;
+pub(crate) use sweep::{Piece, Sweep, SweepRows, even_part, pieces, rows_scratch, split_scratch};
