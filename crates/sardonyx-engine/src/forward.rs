@@ -9,7 +9,7 @@ use sardonyx_kernels::Isa;
 use sardonyx_passes::{
     FuseFor, Hoisted, apply, apply_until_stable, channels_last, drop_inference_only,
     fold_batch_norm, fold_constants, fuse, fuse_gradients, hoist, lift_constants, remove_dead_code,
-    sink_transposes, to_dense,
+    sink_transposes, to_dense, to_recurrent,
 };
 
 use crate::Result;
@@ -51,6 +51,7 @@ pub fn prepare_forward(
     apply(graph, |graph| channels_last(graph, width))?;
     apply_until_stable(graph, sink_transposes)?;
     apply(graph, |graph| to_dense(graph, width))?;
+    apply(graph, |graph| to_recurrent(graph, width))?;
     apply_until_stable(graph, sink_transposes)?;
     // What the transposes left behind would count as readers of what is to be fused.
     remove_dead_code(graph)?;

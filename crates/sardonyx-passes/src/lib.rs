@@ -21,6 +21,7 @@ mod parameters;
 mod runner;
 mod sink_transposes;
 mod to_dense;
+mod to_recurrent;
 mod train_mode;
 
 pub use autodiff::differentiate;
@@ -38,4 +39,5 @@ pub use runner::{apply, apply_until_stable};
 pub use sardonyx_ops::{OpError, Result};
 pub use sink_transposes::sink_transposes;
 pub use to_dense::to_dense;
+pub use to_recurrent::to_recurrent;
 pub use train_mode::{StateLink, train_mode};

@@ -16,6 +16,7 @@ mod matmul;
 mod movement;
 mod places;
 mod pool;
+mod recurrent;
 mod reduce;
 mod row_norm;
 mod softmax;
@@ -281,8 +282,12 @@ static RULES: &[(&str, &str, Rule)] = &[
     (SARDONYX, "GatherNDGrad", movement::moved_grad),
     (SARDONYX, "GradientClip", update::clip),
     (SARDONYX, "GroupNormalizationGrad", row_norm::gradient),
+    (SARDONYX, "GruSequence", recurrent::forward),
+    (SARDONYX, "GruSequenceGrad", recurrent::gradient),
     (SARDONYX, "LayerNormalizationGrad", row_norm::gradient),
     (SARDONYX, "LogSoftmaxGrad", softmax::softmax_grad),
+    (SARDONYX, "LstmSequence", recurrent::forward),
+    (SARDONYX, "LstmSequenceGrad", recurrent::gradient),
     (SARDONYX, "MaxPoolNhwc", pool::pool),
     (SARDONYX, "MaxPoolNhwcGrad", pool::pool),
     (SARDONYX, "OptimizerUpdate", update::update),
@@ -290,6 +295,8 @@ static RULES: &[(&str, &str, Rule)] = &[
     (SARDONYX, "PadGrad", movement::moved_grad),
     (SARDONYX, "PowGrad", elementwise::power_grad),
     (SARDONYX, "RMSNormalizationGrad", row_norm::gradient),
+    (SARDONYX, "RnnSequence", recurrent::forward),
+    (SARDONYX, "RnnSequenceGrad", recurrent::gradient),
     (SARDONYX, "SliceGrad", movement::moved_grad),
     (
         SARDONYX,

@@ -48,9 +48,9 @@ pub(super) struct Step {
     /// Cell state, `[H]`; only an LSTM has one.
     pub(super) c: Vec<f64>,
     /// Gates after their activation, `[G * H]`.
-    gates: Vec<f64>,
+    pub(super) gates: Vec<f64>,
     /// Recurrent products with their biases, `[G * H]`.
-    recurrent: Vec<f64>,
+    pub(super) recurrent: Vec<f64>,
 }
 
 impl Step {
@@ -74,9 +74,9 @@ pub(super) struct StepGrad {
 
 /// Gradients by the gates before activation, `[G * H]`: on the input's side, which is that by its
 /// bias too, by the products with the state, and by the recurrent biases.
-struct GateGrads {
-    input: Vec<f64>,
-    recurrent: Vec<f64>,
+pub(super) struct GateGrads {
+    pub(super) input: Vec<f64>,
+    pub(super) recurrent: Vec<f64>,
     recurrent_bias: Vec<f64>,
 }
 
@@ -108,7 +108,13 @@ fn affine(matrix: &[f64], x: &[f64], bias: &[f64]) -> Vec<f64> {
 }
 
 /// Adds `matrix^T * dy` to `dx`, and `dy * x^T` to `d_matrix`.
-fn affine_grad(matrix: &[f64], x: &[f64], dy: &[f64], dx: &mut [f64], d_matrix: &mut [f64]) {
+pub(super) fn affine_grad(
+    matrix: &[f64],
+    x: &[f64],
+    dy: &[f64],
+    dx: &mut [f64],
+    d_matrix: &mut [f64],
+) {
     let n = x.len();
     for (row, &dy) in dy.iter().enumerate() {
         for column in 0..n {
@@ -139,8 +145,18 @@ impl Cell {
 
     /// A step from input `x` and state `h`, `c`.
     pub(super) fn step(self, weights: &Weights, x: &[f64], h: &[f64], c: &[f64]) -> Step {
-        let n = h.len();
         let input = affine(&weights.w, x, &weights.w_bias);
+        self.advance(weights, &input, (h, c))
+    }
+
+    /// A step from the input's products, with their bias, and state `h`, `c`.
+    pub(super) fn advance(
+        self,
+        weights: &Weights,
+        input: &[f64],
+        (h, c): (&[f64], &[f64]),
+    ) -> Step {
+        let n = h.len();
         let recurrent = affine(&weights.r, h, &weights.r_bias);
         let sum: Vec<f64> = input.iter().zip(&recurrent).map(|(a, b)| a + b).collect();
         match self {
@@ -215,24 +231,37 @@ impl Cell {
             c: cell,
             x: vec![0.0; x.len()],
         };
-        let gates = match self {
+        let gates = self.gate_grads((weights, grads), (h, c), step, (dh, dc), &mut back);
+        affine_grad(&weights.w, x, &gates.input, &mut back.x, &mut grads.w);
+        affine_grad(&weights.r, h, &gates.recurrent, &mut back.h, &mut grads.r);
+        add(&mut grads.w_bias, &gates.input);
+        add(&mut grads.r_bias, &gates.recurrent_bias);
+        back
+    }
+
+    /// The part of [`Cell::step_grad`] before the products: gradients by the gates. What does not
+    /// go through a product with a weight is added to `back`.
+    pub(super) fn gate_grads(
+        self,
+        (weights, grads): (&Weights, &mut Weights),
+        (h, c): (&[f64], &[f64]),
+        step: &Step,
+        (dh, dc): (&[f64], &[f64]),
+        back: &mut StepGrad,
+    ) -> GateGrads {
+        match self {
             Cell::Rnn => {
                 let da = dh.iter().zip(&step.h).map(|(d, h)| d * (1.0 - h * h));
                 GateGrads::same(da.collect())
             }
             Cell::Gru {
                 linear_before_reset: true,
-            } => gru_linear_grad(step, h, dh, &mut back),
+            } => gru_linear_grad(step, h, dh, back),
             Cell::Gru {
                 linear_before_reset: false,
-            } => gru_grad((weights, grads), step, h, dh, &mut back),
-            Cell::Lstm => lstm_grad((weights, grads), c, step, (dh, dc), &mut back),
-        };
-        affine_grad(&weights.w, x, &gates.input, &mut back.x, &mut grads.w);
-        affine_grad(&weights.r, h, &gates.recurrent, &mut back.h, &mut grads.r);
-        add(&mut grads.w_bias, &gates.input);
-        add(&mut grads.r_bias, &gates.recurrent_bias);
-        back
+            } => gru_grad((weights, grads), step, h, dh, back),
+            Cell::Lstm => lstm_grad((weights, grads), c, step, (dh, dc), back),
+        }
     }
 }
 

@@ -106,3 +106,81 @@ pub(super) fn backward(operator: Recurrent, schema: Schema) -> Vec<Example> {
     };
     vec![example.no_grad("second derivatives are not supported")]
 }
+
+/// Panels of the plan operators' examples.
+const WIDTH: usize = 4;
+
+/// Products of the inputs and packed recurrent weights for `hidden` units.
+fn products(operator: Recurrent, example: Example, batch_first: bool, hidden: usize) -> Example {
+    let columns = gates(operator) * hidden;
+    let rows = if batch_first {
+        [BATCH, TIME, columns]
+    } else {
+        [TIME, BATCH, columns]
+    };
+    let panels = columns.div_ceil(WIDTH);
+    let weight = |index: usize| {
+        let column = index / (hidden * WIDTH) * WIDTH + index % WIDTH;
+        let value = ((index * 7 % 11) as f32 - 5.0) / 7.0;
+        if column < columns { value } else { 0.0 }
+    };
+    let packed = (0..panels * hidden * WIDTH).map(weight).collect();
+    example
+        .attr("layout", i64::from(batch_first))
+        .uniform(&rows, RANGE)
+        .values(&[1, panels, 1, hidden, WIDTH], packed)
+}
+
+pub(super) fn sequence(operator: Recurrent, schema: Schema) -> Vec<Example> {
+    let (is_lstm, results) = match operator {
+        Recurrent::Lstm => (true, 3),
+        Recurrent::Gru | Recurrent::Rnn => (false, 2),
+    };
+    let example = |name: &str| Example::new(schema, name).outputs(results);
+    let plain = products(operator, example("plain"), false, 3).grad_by(&[0]);
+    let started = example("with bias and initial states").attr("reverse", 1i64);
+    // As many columns as fill their panels, behind which the weights have no gradient.
+    let mut started = products(operator, started, true, 4)
+        .uniform(&[4 * gates(operator)], RANGE)
+        .uniform(&[BATCH, 4], RANGE)
+        .grad_by(&[0, 1, 2, 3]);
+    if is_lstm {
+        started = started
+            .uniform(&[BATCH, 4], RANGE)
+            .grad_by(&[0, 1, 2, 3, 4]);
+    }
+    let all = example("with all outputs").outputs(schema.max_outputs);
+    let all =
+        products(operator, all, false, 2).no_grad("what is kept for the gradient is no result");
+    vec![plain, started, all]
+}
+
+pub(super) fn sequence_grad(operator: Recurrent, schema: Schema) -> Vec<Example> {
+    let (saved, columns) = match operator {
+        Recurrent::Gru | Recurrent::Lstm => (4, gates(operator) * HIDDEN),
+        Recurrent::Rnn => (1, HIDDEN),
+    };
+    let reason = "it is part of a gradient itself";
+    let example = |name: &str| {
+        let made = Example::new(schema, name).outputs(schema.max_outputs);
+        let made = made
+            .uniform(&[TIME, BATCH, saved * HIDDEN], (0.1, 0.9))
+            .uniform(&[1, HIDDEN.div_ceil(WIDTH), 1, columns, WIDTH], RANGE);
+        match operator {
+            Recurrent::Rnn => made.absent(),
+            Recurrent::Gru | Recurrent::Lstm => made.uniform(&[TIME, BATCH, HIDDEN], RANGE),
+        }
+    };
+    let states = [TIME, BATCH, HIDDEN];
+    let both = example("by all states").attr("reverse", 1i64);
+    let both = both
+        .uniform(&states, RANGE)
+        .uniform(&[BATCH, HIDDEN], RANGE);
+    let both = match operator {
+        Recurrent::Lstm => both.uniform(&[BATCH, HIDDEN], RANGE),
+        Recurrent::Gru | Recurrent::Rnn => both,
+    };
+    let last = example("by the last state").absent();
+    let last = last.uniform(&[BATCH, HIDDEN], RANGE);
+    vec![both.no_grad(reason), last.no_grad(reason)]
+}

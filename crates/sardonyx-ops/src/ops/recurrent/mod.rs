@@ -4,12 +4,14 @@
 mod cell;
 mod examples;
 mod layout;
+mod sequence;
 
 use sardonyx_ir::{Dim, Fact, Node, SARDONYX, ValueId};
 use sardonyx_tensor::Tensor;
 
 use self::cell::{Cell, Step, Weights};
 use self::layout::{Inputs, Layout, directions, is_batch_first};
+use self::sequence::{Sequence, SequenceGrad};
 use super::move_grad::attributes;
 use crate::reference::claimed_count;
 use crate::{EvalCx, Example, GradCx, InferCx, Inferred, Operator, Result, Schema, fact_flops};
@@ -22,6 +24,12 @@ pub static OPS: &[&dyn Operator] = &[
     &RecurrentGrad(Recurrent::Gru),
     &RecurrentGrad(Recurrent::Lstm),
     &RecurrentGrad(Recurrent::Rnn),
+    &Sequence(Recurrent::Gru),
+    &Sequence(Recurrent::Lstm),
+    &Sequence(Recurrent::Rnn),
+    &SequenceGrad(Recurrent::Gru),
+    &SequenceGrad(Recurrent::Lstm),
+    &SequenceGrad(Recurrent::Rnn),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
