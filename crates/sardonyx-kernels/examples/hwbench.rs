@@ -11,8 +11,9 @@ use std::time::Instant;
 use sardonyx_kernels::{
     Activation, Arena, ArenaLengths, Call, Chain, Conv2d, Conv2dInputGradient,
     Conv2dWeightGradient, ConvOptions, ConvShape, FmaProbe, Gemm, GemmOptions, GemmShape, GemmTn,
-    GemmTnShape, InputGradientOptions, Isa, Kernel, Machine, Pool, Program, Region, Result, Space,
-    Stage, TransposePanels, WeightGradientOptions,
+    GemmTnShape, InputGradientOptions, Isa, Kernel, Machine, Pool, Program, RecurrentCell, Region,
+    Result, Sequence, SequenceGradient, SequenceShape, Space, Stage, TransposePanels,
+    WeightGradientOptions,
 };
 
 /// Shortest time that a case is measured for, in seconds.
@@ -21,22 +22,28 @@ const SECONDS_PER_CASE: f64 = 0.25;
 struct Case {
     name: String,
     kernel: Arc<dyn Kernel>,
+    /// Whether it gets the operands that it can do without.
+    has_all_operands: bool,
+}
+
+impl Case {
+    fn new(name: String, kernel: Arc<dyn Kernel>) -> Case {
+        Case {
+            name,
+            kernel,
+            has_all_operands: false,
+        }
+    }
 }
 
 fn gemm(isa: Isa, m: usize, n: usize, k: usize) -> Result<Case> {
     let kernel = Gemm::new(isa, GemmShape::dense(m, n, k), GemmOptions::default())?;
-    Ok(Case {
-        name: format!("gemm {m}x{k}x{n}"),
-        kernel: Arc::new(kernel),
-    })
+    Ok(Case::new(format!("gemm {m}x{k}x{n}"), Arc::new(kernel)))
 }
 
 fn gemm_tn(isa: Isa, m: usize, k: usize, n: usize) -> Result<Case> {
     let kernel = GemmTn::new(isa, GemmTnShape::dense(m, k, n), 0, false)?;
-    Ok(Case {
-        name: format!("gemm_tn {m}x{k}x{n}"),
-        kernel: Arc::new(kernel),
-    })
+    Ok(Case::new(format!("gemm_tn {m}x{k}x{n}"), Arc::new(kernel)))
 }
 
 /// The four kernels of a convolution's life: forward, input gradient, weight gradient and the
@@ -47,10 +54,7 @@ fn convolution(isa: Isa, shape: ConvShape, pool: Option<[usize; 2]>) -> Result<V
         "{kernel_h}x{kernel_w} {}->{} {}x{} bs{}",
         shape.in_channels, shape.out_channels, shape.height, shape.width, shape.batch
     );
-    let case = |kind: &str, kernel: Arc<dyn Kernel>| Case {
-        name: format!("{name} {kind}"),
-        kernel,
-    };
+    let case = |kind: &str, kernel| Case::new(format!("{name} {kind}"), kernel);
     let options = ConvOptions {
         pool,
         activation: Activation::Relu,
@@ -77,6 +81,29 @@ fn convolution(isa: Isa, shape: ConvShape, pool: Option<[usize; 2]>) -> Result<V
         ),
         case("transpose", Arc::new(transpose)),
     ])
+}
+
+/// The steps of a recurrent layer, and the way back through them.
+fn recurrent(isa: Isa, cell: RecurrentCell, [time, batch, hidden]: [usize; 3]) -> [Case; 2] {
+    let shape = SequenceShape {
+        cell,
+        time,
+        batch,
+        hidden,
+        reverse: false,
+        batch_first: false,
+    };
+    let case = |kind: &str, kernel| Case {
+        has_all_operands: true,
+        ..Case::new(
+            format!("{cell:?} {time}x{batch} of {hidden} {kind}"),
+            kernel,
+        )
+    };
+    [
+        case("forward", Arc::new(Sequence::new(isa, shape))),
+        case("gradient", Arc::new(SequenceGradient::new(isa, shape))),
+    ]
 }
 
 fn cases(isa: Isa) -> Result<Vec<Case>> {
@@ -129,16 +156,22 @@ fn cases(isa: Isa) -> Result<Vec<Case>> {
         gemm_tn(isa, 2048, 512, 128)?,
         gemm_tn(isa, 2048, 128, 512)?,
         gemm_tn(isa, 128, 128, 10)?,
+        gemm_tn(isa, 4096, 128, 512)?,
+        gemm_tn(isa, 4096, 64, 512)?,
+        gemm_tn(isa, 1024, 128, 512)?,
     ];
+    for cell in [RecurrentCell::Gru, RecurrentCell::Lstm, RecurrentCell::Rnn] {
+        cases.extend(recurrent(isa, cell, [16, 64, 128]));
+    }
     for (shape, pool) in convolutions {
         cases.extend(convolution(isa, shape, pool)?);
     }
     Ok(cases)
 }
 
-/// A machine that runs `kernel` alone, with operands full of small numbers.
-fn machine(kernel: Arc<dyn Kernel>, pool: Arc<Pool>) -> Result<Machine> {
-    let mut len = 0;
+/// A machine that runs the kernel of `case` alone, with operands full of small numbers.
+fn machine(case: &Case, pool: Arc<Pool>) -> Result<Machine> {
+    let (mut len, kernel) = (0, Arc::clone(&case.kernel));
     let operands = kernel
         .operands()
         .iter()
@@ -150,7 +183,7 @@ fn machine(kernel: Arc<dyn Kernel>, pool: Arc<Pool>) -> Result<Machine> {
                 len: bytes,
             };
             len = region.end().next_multiple_of(64);
-            (!spec.optional).then_some(region)
+            (case.has_all_operands || !spec.optional).then_some(region)
         })
         .collect();
     let stage = Stage {
@@ -184,7 +217,7 @@ fn seconds(machine: &mut Machine) -> f64 {
 }
 
 fn measure(case: &Case, probe: &mut Machine, pool: &Arc<Pool>) -> Result<()> {
-    let mut machine = machine(Arc::clone(&case.kernel), Arc::clone(pool))?;
+    let mut machine = machine(case, Arc::clone(pool))?;
     let (mut best, mut best_probe, mut spent) = (f64::MAX, f64::MAX, 0.0);
     while spent < SECONDS_PER_CASE {
         best_probe = best_probe.min(seconds(probe));
@@ -217,7 +250,8 @@ fn main() -> Result<()> {
     let wanted = |isa: &Isa| only.as_deref().is_none_or(|name| name == isa.name());
     for isa in Isa::available().into_iter().filter(wanted) {
         println!("{isa}, {threads} threads");
-        let mut probe = machine(Arc::new(FmaProbe::new(isa, threads)), Arc::clone(&pool))?;
+        let probe = Case::new("probe".to_owned(), Arc::new(FmaProbe::new(isa, threads)));
+        let mut probe = machine(&probe, Arc::clone(&pool))?;
         for case in cases(isa)?
             .iter()
             .filter(|case| case.name.contains(&filter))

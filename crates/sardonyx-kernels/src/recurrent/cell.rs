@@ -3,7 +3,7 @@
 use super::{Lines, RecurrentCell};
 use crate::Isa;
 use crate::simd::line::{each_piece, load, store};
-use crate::simd::math::{sigmoid, tanh};
+use crate::simd::math::{four_quotients, sigmoid_ratio, tanh_ratio};
 use crate::simd::{Simd, simd_entry};
 
 /// One step of some sequences and hidden units.
@@ -11,13 +11,14 @@ use crate::simd::{Simd, simd_entry};
 /// # Safety
 /// For the functions below: each of the lines has `rows` lines with `cols` floats per gate, the
 /// gates `hidden` floats apart. `sums`, `input`, `h` and, for an LSTM, `c` are there and can be
-/// read, all but these can be written or are absent. `gates` may be `input`; no others overlap.
+/// read; all but `input` and `h` can be written, those not named before may be absent. `gates` may
+/// be `input`; no others overlap.
 #[derive(Debug)]
 pub(super) struct CellStep {
     pub(super) rows: usize,
     pub(super) cols: usize,
     pub(super) hidden: usize,
-    /// Products of the state with the recurrent weights.
+    /// Products of the state with the recurrent weights; room for gates once they are read.
     pub(super) sums: Lines,
     /// Products of the input with its weights.
     pub(super) input: Lines,
@@ -91,6 +92,13 @@ impl CellStep {
     }
 }
 
+/// The hyperbolic tangent with fewer operations than it takes where results may be subnormal.
+#[inline(always)]
+pub(super) fn short_tanh<S: Simd>(s: S, x: S::F) -> S::F {
+    let [numerator, denominator] = tanh_ratio(s, x);
+    s.div(numerator, denominator)
+}
+
 #[inline(always)]
 unsafe fn put<S: Simd>(s: S, [row, at, count]: [usize; 3], to: &[Lines], value: S::F) {
     for lines in to.iter().filter(|lines| !lines.is_absent()) {
@@ -105,7 +113,7 @@ unsafe fn rnn<S: Simd>(s: S, step: &CellStep) {
         each_piece!(step.cols, |at, count| {
             // SAFETY: rows and pieces stay within the lines that the caller vouches for.
             unsafe {
-                let h = tanh(s, step.total(s, row, at, count));
+                let h = short_tanh(s, step.total(s, row, at, count));
                 step.save(s, [row, at, count], [h]);
                 put(s, [row, at, count], &step.new_h, h);
             }
@@ -113,6 +121,7 @@ unsafe fn rnn<S: Simd>(s: S, step: &CellStep) {
     }
 }
 
+/// In two sweeps: what waits for a gate comes when all gates are done, so that little waits.
 #[inline(always)]
 unsafe fn gru<S: Simd>(s: S, step: &CellStep) {
     let n = step.hidden;
@@ -120,10 +129,23 @@ unsafe fn gru<S: Simd>(s: S, step: &CellStep) {
         each_piece!(step.cols, |at, count| {
             // SAFETY: rows and pieces stay within the lines that the caller vouches for.
             unsafe {
-                let update = sigmoid(s, step.total(s, row, at, count));
-                let reset = sigmoid(s, step.total(s, row, n + at, count));
+                let [a, p] = sigmoid_ratio(s, step.total(s, row, at, count));
+                let [b, q] = sigmoid_ratio(s, step.total(s, row, n + at, count));
+                let whole = s.div(s.splat(1.0), s.mul(p, q));
+                store(s, count, step.sums.at(row, at), s.mul(a, s.mul(whole, q)));
+                let reset = s.mul(b, s.mul(whole, p));
+                store(s, count, step.sums.at(row, n + at), reset);
+            }
+        });
+    }
+    for row in 0..step.rows {
+        each_piece!(step.cols, |at, count| {
+            // SAFETY: as above.
+            unsafe {
+                let update = load(s, count, step.sums.at(row, at));
+                let reset = load(s, count, step.sums.at(row, n + at));
                 let [product, input] = step.both(s, row, 2 * n + at, count);
-                let new = tanh(s, s.fma(reset, product, input));
+                let new = short_tanh(s, s.fma(reset, product, input));
                 let h = load(s, count, step.h.at(row, at));
                 let h = s.fma(update, s.sub(h, new), new);
                 step.save(s, [row, at, count], [update, reset, new, product]);
@@ -133,6 +155,7 @@ unsafe fn gru<S: Simd>(s: S, step: &CellStep) {
     }
 }
 
+/// In two sweeps, as a GRU.
 #[inline(always)]
 unsafe fn lstm<S: Simd>(s: S, step: &CellStep) {
     let n = step.hidden;
@@ -140,16 +163,28 @@ unsafe fn lstm<S: Simd>(s: S, step: &CellStep) {
         each_piece!(step.cols, |at, count| {
             // SAFETY: rows and pieces stay within the lines that the caller vouches for.
             unsafe {
-                let enter = sigmoid(s, step.total(s, row, at, count));
-                let leave = sigmoid(s, step.total(s, row, n + at, count));
-                let forget = sigmoid(s, step.total(s, row, 2 * n + at, count));
-                let new = tanh(s, step.total(s, row, 3 * n + at, count));
+                let enter = sigmoid_ratio(s, step.total(s, row, at, count));
+                let leave = sigmoid_ratio(s, step.total(s, row, n + at, count));
+                let forget = sigmoid_ratio(s, step.total(s, row, 2 * n + at, count));
+                let new = tanh_ratio(s, step.total(s, row, 3 * n + at, count));
+                let gates = four_quotients(s, [enter, leave, forget, new]);
+                step.save(s, [row, at, count], gates);
+                let [enter, leave, forget, new] = gates;
                 let c = load(s, count, step.c.at(row, at));
                 let c = s.fma(forget, c, s.mul(enter, new));
-                let h = s.mul(leave, tanh(s, c));
-                step.save(s, [row, at, count], [enter, leave, forget, new]);
                 store(s, count, step.c.at(row, at), c);
                 put(s, [row, at, count], &step.new_c, c);
+                store(s, count, step.sums.at(row, at), leave);
+            }
+        });
+    }
+    for row in 0..step.rows {
+        each_piece!(step.cols, |at, count| {
+            // SAFETY: as above.
+            unsafe {
+                let c = load(s, count, step.c.at(row, at));
+                let leave = load(s, count, step.sums.at(row, at));
+                let h = s.mul(leave, short_tanh(s, c));
                 put(s, [row, at, count], &step.new_h, h);
             }
         });

@@ -1,9 +1,9 @@
 //! The gradient of what a cell makes of a step's sums, for a block of sequences.
 
+use super::cell::short_tanh;
 use super::{Lines, RecurrentCell};
 use crate::Isa;
 use crate::simd::line::{each_piece, load, store};
-use crate::simd::math::tanh;
 use crate::simd::{Simd, simd_entry};
 
 /// The gradient of one step of some sequences.
@@ -162,7 +162,7 @@ unsafe fn lstm<S: Simd>(s: S, back: &CellBack) {
                 let [enter, leave, forget, new] = back.saved(s, place);
                 let before = load(s, count, back.previous.at(row, at));
                 // As the step computed it, to the bit.
-                let shown = tanh(s, s.fma(forget, before, s.mul(enter, new)));
+                let shown = short_tanh(s, s.fma(forget, before, s.mul(enter, new)));
                 let dh = back.by_state(s, place);
                 let dc = load(s, count, back.dc.at(row, at));
                 let dc = s.fma(s.mul(dh, leave), by_tanh(s, shown), dc);

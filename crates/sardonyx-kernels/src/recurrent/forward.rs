@@ -53,10 +53,6 @@ impl Sequence {
         }
     }
 
-    fn is_lstm(&self) -> bool {
-        self.shape.cell == RecurrentCell::Lstm
-    }
-
     /// Floats of an item's state, cell state and sums: two states, so that a step can make the
     /// next one while its products still read the last.
     fn state_len(&self, rows: usize) -> usize {
@@ -280,7 +276,6 @@ impl Kernel for Sequence {
     }
 
     fn run(&self, cx: &Run<'_>, items: Range<usize>) {
-        debug_assert!(self.is_lstm() || !cx.has(LAST_C) && !cx.has(PREVIOUS_C));
         for item in items {
             // SAFETY: the program checked the operands; the machine hands each item out once.
             unsafe { self.run_item(cx, item) }

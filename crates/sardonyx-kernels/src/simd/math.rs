@@ -150,6 +150,47 @@ pub(crate) fn sigmoid<S: Simd>(s: S, x: S::F) -> S::F {
     s.select(s.lt(x, s.splat(0.0)), s.mul(decay, upper), upper)
 }
 
+/// Least exponent whose power is a normal number, as a clamp for what decays.
+const DECAYED: f32 = -87.0;
+
+/// Numerator and denominator of the logistic function, for who divides several at once: the
+/// denominator is in 1..=2. Below -87 it stays at that point's value.
+#[inline(always)]
+pub(crate) fn sigmoid_ratio<S: Simd>(s: S, x: S::F) -> [S::F; 2] {
+    let (n, less_one) = reduced(s, s.max(s.splat(DECAYED), s.neg(s.abs(x))));
+    let power = power_of_two(s, s.to_int(n));
+    let decay = s.fma(power, less_one, power);
+    let one = s.splat(1.0);
+    let numerator = s.select(s.lt(x, s.splat(0.0)), decay, one);
+    [numerator, s.add(decay, one)]
+}
+
+/// Numerator and denominator of the hyperbolic tangent, for who divides several at once: the
+/// denominator is in 1..=2.
+#[inline(always)]
+pub(crate) fn tanh_ratio<S: Simd>(s: S, x: S::F) -> [S::F; 2] {
+    let twice = s.neg(s.abs(s.add(x, x)));
+    let (n, less_one) = reduced(s, s.max(s.splat(DECAYED), twice));
+    let power = power_of_two(s, s.to_int(n));
+    let lost = s.fma(s.neg(power), less_one, s.sub(s.splat(1.0), power));
+    [with_sign(s, lost, x), s.sub(s.splat(2.0), lost)]
+}
+
+/// The quotients of four ratios whose denominators are in 1..=2, by one division.
+#[inline(always)]
+pub(crate) fn four_quotients<S: Simd>(s: S, ratios: [[S::F; 2]; 4]) -> [S::F; 4] {
+    let [[a, p], [b, q], [c, u], [d, v]] = ratios;
+    let (first, second) = (s.mul(p, q), s.mul(u, v));
+    let whole = s.div(s.splat(1.0), s.mul(first, second));
+    let (first, second) = (s.mul(whole, second), s.mul(whole, first));
+    [
+        s.mul(a, s.mul(first, q)),
+        s.mul(b, s.mul(first, p)),
+        s.mul(c, s.mul(second, v)),
+        s.mul(d, s.mul(second, u)),
+    ]
+}
+
 /// `ln(1 + e^x)`.
 #[inline(always)]
 pub(crate) fn softplus<S: Simd>(s: S, x: S::F) -> S::F {
@@ -195,8 +236,24 @@ pub(crate) fn erf<S: Simd>(s: S, x: S::F) -> S::F {
 
 #[cfg(test)]
 mod tests {
+    use super::{erf, exp, exp_m1, ln, ln_1p, sigmoid, softplus, tanh};
+    use super::{four_quotients, sigmoid_ratio, tanh_ratio};
     use crate::Isa;
     use crate::simd::{Simd, simd_entry};
+
+    /// The logistic function, divided among others.
+    #[inline(always)]
+    fn shared_sigmoid<S: Simd>(s: S, x: S::F) -> S::F {
+        let [own, other] = [sigmoid_ratio(s, x), tanh_ratio(s, x)];
+        four_quotients(s, [other, own, other, other])[1]
+    }
+
+    /// The hyperbolic tangent, divided among others.
+    #[inline(always)]
+    fn shared_tanh<S: Simd>(s: S, x: S::F) -> S::F {
+        let [other, own] = [sigmoid_ratio(s, x), tanh_ratio(s, x)];
+        four_quotients(s, [other, other, other, own])[3]
+    }
 
     macro_rules! functions {
         ($($name:ident),*) => {$(
@@ -208,7 +265,7 @@ mod tests {
                     for chunk in values.chunks_exact_mut(S::LANES) {
                         // SAFETY: the chunk has `LANES` floats.
                         let x = unsafe { s.load(chunk.as_ptr()) };
-                        let y = super::super::$name(s, x);
+                        let y = super::$name(s, x);
                         // SAFETY: as above.
                         unsafe { s.store(chunk.as_mut_ptr(), y) };
                     }
@@ -222,6 +279,7 @@ mod tests {
     }
 
     functions!(exp, exp_m1, ln, ln_1p, tanh, sigmoid, softplus, erf);
+    functions!(shared_sigmoid, shared_tanh);
 
     type Entry = fn(Isa) -> unsafe fn(&mut [f32]);
 
@@ -304,13 +362,26 @@ mod tests {
         check("ln_1p", ln_1p::entry, f64::ln_1p, 3.0);
         check("tanh", tanh::entry, f64::tanh, 4.0);
         check("sigmoid", sigmoid::entry, |x| 1.0 / (1.0 + (-x).exp()), 3.0);
+        let logistic = |x: f64| {
+            let decay = if x < -87.0 { 87.0 } else { -x };
+            1.0 / (1.0 + decay.exp())
+        };
+
+        check("shared_sigmoid", shared_sigmoid::entry, logistic, 5.0);
+        check("shared_tanh", shared_tanh::entry, f64::tanh, 5.0);
         check("softplus", softplus::entry, softplus_f64, 3.0);
         check("erf", erf::entry, erf_f64, 3.0);
     }
 
     #[test]
     fn zero_keeps_its_sign() {
-        let entries: [Entry; 4] = [exp_m1::entry, ln_1p::entry, tanh::entry, erf::entry];
+        let entries: [Entry; 5] = [
+            exp_m1::entry,
+            ln_1p::entry,
+            tanh::entry,
+            shared_tanh::entry,
+            erf::entry,
+        ];
         for isa in Isa::available() {
             for entry in entries {
                 let mut values = [-0.0f32; 16];

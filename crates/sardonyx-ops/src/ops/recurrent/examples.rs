@@ -50,6 +50,24 @@ fn full(
     example.grad_by(&[0, 1, 2, 3, 5, 6, 7])
 }
 
+/// All inputs but those that only some runtimes know: lengths and peepholes.
+fn whole(operator: Recurrent, example: Example) -> Example {
+    let example = match operator {
+        Recurrent::Gru => example.attr("linear_before_reset", 1i64),
+        Recurrent::Lstm | Recurrent::Rnn => example,
+    };
+    let rows = gates(operator) * HIDDEN;
+    let state = [2, BATCH, HIDDEN];
+    let example = weighted(operator, example.attr("direction", "bidirectional"), 2)
+        .uniform(&[2, 2 * rows], RANGE)
+        .absent()
+        .uniform(&state, RANGE);
+    match operator {
+        Recurrent::Lstm => example.uniform(&state, RANGE),
+        Recurrent::Gru | Recurrent::Rnn => example,
+    }
+}
+
 pub(super) fn forward(operator: Recurrent) -> Vec<Example> {
     let outputs = operator.n_outputs();
     let example = |name: &str| Example::new(operator.schema(), name).outputs(outputs);
@@ -85,6 +103,7 @@ pub(super) fn forward(operator: Recurrent) -> Vec<Example> {
             .uniform(&[1, rows, INPUT], RANGE)
             .uniform(&[1, rows, HIDDEN], RANGE),
     ];
+    examples.push(whole(operator, example("of whole sequences both ways")));
     if operator == Recurrent::Gru {
         let name = "linear before reset";
         let linear = example(name).attr("linear_before_reset", 1i64);
