@@ -10,6 +10,11 @@ use crate::Run;
 /// Bytes of a panel's piece that should stay in the first-level cache.
 const PIECE_BYTES: usize = 32 * 1024;
 
+/// Rows so many bytes apart share a set of the first-level cache, which has room for that many of
+/// them beside what passes by.
+const SET_BYTES: usize = 4096;
+const CONTENDING_ROWS: usize = 10;
+
 /// A piece of the sum over `k`: segments of equal length.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Piece {
@@ -192,7 +197,7 @@ impl Sweep<'_> {
         let mut buffer = std::mem::MaybeUninit::<Buffer>::uninit();
         let buffer = buffer.as_mut_ptr().cast::<f32>();
         let offsets: [usize; MAX_ROWS] = std::array::from_fn(|row| row * family.width);
-        for part in tiles_of(rows.starts.len(), &family) {
+        for part in tiles_of(rows.starts, &family) {
             let edge = EdgeTile {
                 buffer,
                 width: family.width,
@@ -233,13 +238,23 @@ struct EdgeJob {
 }
 
 /// Rows in tiles of nearly equal height.
-fn tiles_of(rows: usize, family: &Family) -> impl Iterator<Item = Range<usize>> {
-    even_parts(rows, rows.div_ceil(family.tiles.len()))
+fn tiles_of(starts: &[*const f32], family: &Family) -> impl Iterator<Item = Range<usize>> {
+    let most = match starts {
+        [first, second, ..] if contends(first.addr(), second.addr()) => CONTENDING_ROWS,
+        _ => MAX_ROWS,
+    };
+    let most = family.tiles.len().min(most);
+    even_parts(starts.len(), starts.len().div_ceil(most))
+}
+
+/// Whether rows at these addresses, and others as far apart, share sets of the first-level cache.
+fn contends(first: usize, second: usize) -> bool {
+    second.wrapping_sub(first).is_multiple_of(SET_BYTES)
 }
 
 /// Tiles that start and finish in registers.
 unsafe fn run_direct(rows: SweepRows<'_>, mut tile: Tile<'_>, family: &Family) {
-    for part in tiles_of(rows.starts.len(), family) {
+    for part in tiles_of(rows.starts, family) {
         tile.rows = rows.starts[part.clone()].as_ptr();
         tile.outs = rows.outs[part.clone()].as_ptr();
         // SAFETY: the caller vouches for all tiles.
