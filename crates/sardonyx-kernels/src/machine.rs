@@ -6,8 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::pool::Barrier;
-use crate::{Arena, Chain, KernelError, Pool, Program, Result, Run, Space};
+use crate::pool::Gate;
+use crate::{Arena, Chain, KernelError, Pool, Program, Result, Run, Space, Stage};
 
 /// Each share of a chain is handed out in at most this many pieces.
 const PIECES_PER_SHARE: usize = 64;
@@ -21,8 +21,43 @@ pub struct Machine {
     work: Arena,
     scratch: Vec<Arena>,
     pool: Arc<Pool>,
-    cursors: Vec<Vec<Shares>>,
-    barrier: Barrier,
+    stages: Vec<StageShares>,
+    /// Opened when a stage is done.
+    gate: Gate,
+}
+
+/// The chains of a stage, and how far it is.
+#[derive(Debug)]
+struct StageShares {
+    chains: Vec<Shares>,
+    items: usize,
+    done: Cursor,
+    /// Number of the first call among all calls of the program.
+    first_call: usize,
+}
+
+impl StageShares {
+    fn all(program: &Program, threads: usize) -> Vec<StageShares> {
+        let mut first_call = 0;
+        let shares = |stage: &Stage| {
+            let chains = stage.chains.iter();
+            let chains: Vec<Shares> = chains.map(|chain| Shares::new(chain, threads)).collect();
+            let own = StageShares {
+                items: chains.iter().map(|shares| shares.items).sum(),
+                chains,
+                done: Cursor::default(),
+                first_call,
+            };
+            let calls = stage.chains.iter().map(|chain| chain.calls.len());
+            first_call += calls.sum::<usize>();
+            own
+        };
+        program.stages().iter().map(shares).collect()
+    }
+
+    fn is_done(&self) -> bool {
+        self.done.0.load(Ordering::Acquire) >= self.items
+    }
 }
 
 /// Nanoseconds spent in each call of a program, summed over threads and runs.
@@ -128,18 +163,7 @@ impl Machine {
         let scratch = (0..threads)
             .map(|_| Arena::zeroed(program.scratch_len()))
             .collect();
-        let cursors = program
-            .stages()
-            .iter()
-            .map(|stage| {
-                stage
-                    .chains
-                    .iter()
-                    .map(|chain| Shares::new(chain, threads))
-                    .collect()
-            })
-            .collect();
-        let barrier = Barrier::new(threads);
+        let stages = StageShares::all(&program, threads);
         let machine = Machine {
             program,
             constants,
@@ -147,8 +171,8 @@ impl Machine {
             work,
             scratch,
             pool,
-            cursors,
-            barrier,
+            stages,
+            gate: Gate::default(),
         };
         machine.check_arenas()?;
         Ok(machine)
@@ -217,7 +241,10 @@ impl Machine {
     fn execute(&mut self, timings: Option<&Timings>) {
         self.check_arenas()
             .expect("arenas are replaced only by ones as long");
-        self.cursors.iter().flatten().for_each(Shares::reset);
+        for stage in &self.stages {
+            stage.done.0.store(0, Ordering::Relaxed);
+            stage.chains.iter().for_each(Shares::reset);
+        }
         let floor = Floor {
             machine: self,
             bases: [self.constants.base(), self.state.base(), self.work.base()],
@@ -238,39 +265,55 @@ impl Machine {
 }
 
 impl Floor<'_> {
+    /// Works on stage after stage. A stage is over when its items are done, not when every thread
+    /// has come: one that the machine keeps elsewhere delays no one.
     fn run_thread(&self, thread: usize) {
-        for stage in 0..self.machine.cursors.len() {
-            if !self.failed.load(Ordering::Relaxed) {
-                // A panic must not keep this thread from the barrier, where the others wait.
-                let outcome = catch_unwind(AssertUnwindSafe(|| self.run_stage(stage, thread)));
-                if let Err(payload) = outcome {
-                    self.failed.store(true, Ordering::Relaxed);
+        for (index, stage) in self.machine.stages.iter().enumerate() {
+            if self.failed.load(Ordering::Relaxed) {
+                return;
+            }
+            if stage.is_done() {
+                continue;
+            }
+            // A panic must not keep the others waiting for its items.
+            let outcome = catch_unwind(AssertUnwindSafe(|| self.run_stage(index, thread)));
+            match outcome {
+                Ok(0) => {}
+                Ok(items) => {
+                    let before = stage.done.0.fetch_add(items, Ordering::AcqRel);
+                    if before + items == stage.items {
+                        self.machine.gate.open();
+                    }
+                }
+                Err(payload) => {
                     let mut slot = self.panic.lock().unwrap_or_else(PoisonError::into_inner);
                     slot.get_or_insert(payload);
+                    self.failed.store(true, Ordering::SeqCst);
+                    self.machine.gate.open();
                 }
             }
-            self.machine.barrier.wait();
+            let is_over = || stage.is_done() || self.failed.load(Ordering::SeqCst);
+            self.machine.gate.wait_until(is_over);
         }
     }
 
-    fn run_stage(&self, stage: usize, thread: usize) {
-        let shares = &self.machine.cursors[stage];
+    /// Does what there is to do in a stage and returns the number of items.
+    fn run_stage(&self, stage: usize, thread: usize) -> usize {
+        let shares = &self.machine.stages[stage];
         let chains = &self.machine.program.stages()[stage].chains;
-        let first_call = self.machine.program.stages()[..stage]
-            .iter()
-            .flat_map(|stage| &stage.chains)
-            .map(|chain| chain.calls.len())
-            .sum::<usize>();
         let threads = self.machine.scratch.len();
+        let mut done = 0;
         for victim in (thread..threads).chain(0..thread) {
-            let mut call = first_call;
-            for (chain, shares) in chains.iter().zip(shares) {
+            let mut call = shares.first_call;
+            for (chain, shares) in chains.iter().zip(&shares.chains) {
                 while let Some(items) = shares.take(victim) {
+                    done += items.len();
                     self.run_items(chain, call, thread, items);
                 }
                 call += chain.calls.len();
             }
         }
+        done
     }
 
     fn run_items(&self, chain: &Chain, first_call: usize, thread: usize, items: Range<usize>) {

@@ -19,7 +19,7 @@ thread_local! {
 
 /// A count that only grows; threads wait for it to pass a value they have seen.
 #[derive(Debug, Default)]
-struct Gate {
+pub(crate) struct Gate {
     generation: AtomicUsize,
     sleepers: AtomicUsize,
     lock: Mutex<()>,
@@ -31,13 +31,24 @@ impl Gate {
         self.generation.load(Ordering::Acquire)
     }
 
-    fn open(&self) {
+    pub(crate) fn open(&self) {
         // Sequentially consistent on both sides: either this thread sees the sleeper, or the
         // sleeper sees the new generation.
         self.generation.fetch_add(1, Ordering::SeqCst);
         if self.sleepers.load(Ordering::SeqCst) > 0 {
             drop(lock(&self.lock));
             self.wake.notify_all();
+        }
+    }
+
+    /// Returns when `condition` holds, which whoever makes it true says by opening the gate.
+    pub(crate) fn wait_until(&self, condition: impl Fn() -> bool) {
+        loop {
+            let seen = self.generation();
+            if condition() {
+                return;
+            }
+            self.wait_past(seen);
         }
     }
 
@@ -64,50 +75,27 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Where a fixed number of threads meet.
-#[derive(Debug)]
-pub(crate) struct Barrier {
-    threads: usize,
-    arrived: AtomicUsize,
-    gate: Gate,
-}
-
-impl Barrier {
-    pub(crate) fn new(threads: usize) -> Barrier {
-        Barrier {
-            threads,
-            arrived: AtomicUsize::new(0),
-            gate: Gate::default(),
-        }
-    }
-
-    pub(crate) fn wait(&self) {
-        if self.threads == 1 {
-            return;
-        }
-        let seen = self.gate.generation();
-        if self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == self.threads {
-            self.arrived.store(0, Ordering::Relaxed);
-            self.gate.open();
-        } else {
-            self.gate.wait_past(seen);
-        }
-    }
-}
-
 type Job = *const (dyn Fn(usize) + Sync);
+
+/// Bit of [`Board::entry`] that is set while a job takes workers in.
+const OPEN: usize = 1 << (usize::BITS - 1);
 
 /// What the threads share.
 struct Board {
-    job: UnsafeCell<Option<Job>>,
+    threads: usize,
+    /// The job, and the generation of `start` that announces it.
+    job: UnsafeCell<Option<(Job, usize)>>,
     start: Gate,
-    done: Barrier,
+    /// Number of workers inside the job, and [`OPEN`].
+    entry: AtomicUsize,
+    /// Opened by the last worker to leave a job that takes no more in.
+    left: Gate,
     stop: AtomicBool,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
-// SAFETY: `job` is written by the dispatching thread alone, before it opens `start`, and read by
-// the workers after they pass it; the pointee is `Sync` and outlives the dispatch.
+// SAFETY: `job` is written by the dispatching thread alone, while no worker is inside and none is
+// let in, and read by workers that are inside; the pointee is `Sync` and outlives the dispatch.
 unsafe impl Sync for Board {}
 // SAFETY: as above.
 unsafe impl Send for Board {}
@@ -125,18 +113,39 @@ impl Board {
         let mut seen = 0;
         loop {
             self.start.wait_past(seen);
-            seen += 1;
+            seen = self.start.generation();
             if self.stop.load(Ordering::Acquire) {
                 return;
             }
-            // SAFETY: the dispatcher wrote the job before it opened the gate, and keeps the
-            // closure alive until every worker has met it at the barrier.
-            if let Some(job) = unsafe { *self.job.get() } {
-                // SAFETY: as above.
+            if !self.enter() {
+                continue;
+            }
+            // SAFETY: the dispatcher wrote the job before it let anyone in.
+            if let Some((job, generation)) = unsafe { *self.job.get() } {
+                // A job may let in a worker that has not heard of it yet: it must not come twice.
+                seen = generation;
+                // SAFETY: the dispatcher keeps the closure alive until every worker has left.
                 self.run_guarded(|| unsafe { (*job)(thread) });
             }
-            self.done.wait();
+            if self.entry.fetch_sub(1, Ordering::AcqRel) == 1 {
+                self.left.open();
+            }
         }
+    }
+
+    /// Goes into the job, if it still takes workers in.
+    fn enter(&self) -> bool {
+        let inside = |entry: usize| (entry & OPEN != 0).then_some(entry + 1);
+        self.entry
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, inside)
+            .is_ok()
+    }
+
+    /// Lets no more workers into the job and waits for those inside.
+    fn close(&self) {
+        self.entry.fetch_and(!OPEN, Ordering::AcqRel);
+        self.left
+            .wait_until(|| self.entry.load(Ordering::Acquire) == 0);
     }
 }
 
@@ -181,9 +190,11 @@ impl Pool {
     fn start(threads: usize, cpus: Vec<usize>) -> Result<Pool> {
         let threads = threads.max(1);
         let board = Arc::new(Board {
+            threads,
             job: UnsafeCell::new(None),
             start: Gate::default(),
-            done: Barrier::new(threads),
+            entry: AtomicUsize::new(0),
+            left: Gate::default(),
             stop: AtomicBool::new(false),
             panic: Mutex::new(None),
         });
@@ -211,30 +222,35 @@ impl Pool {
 
     /// Number of threads.
     pub fn threads(&self) -> usize {
-        self.board.done.threads
+        self.board.threads
     }
 
-    /// Calls `job(thread)` once on each thread, `0..threads()`, the caller being thread 0, and
-    /// returns when all are done. Allocates nothing. Callers on several threads take turns. A
-    /// panic of any call goes on in the caller once all are done.
+    /// Calls `job(0)` on the calling thread and `job(thread)` on each worker `1..threads()` that is
+    /// there before the caller's own call ends, at most once on each; returns when all calls are
+    /// done. No worker is waited for that has not begun: on a busy machine it may be long in
+    /// coming, so the caller's call must be able to do the whole work. Allocates nothing. Callers
+    /// on several threads take turns. A panic of any call goes on in the caller.
     ///
     /// # Panics
     /// When called from within a job: that would wait for itself.
     pub fn run(&self, job: &(dyn Fn(usize) + Sync)) {
         assert!(!INSIDE.get(), "a job of a pool must not dispatch another");
         let turn = lock(&self.dispatch);
+        let board = &self.board;
         if self.workers.is_empty() {
-            self.board.run_guarded(|| job(0));
+            board.run_guarded(|| job(0));
         } else {
             let job_pointer: *const (dyn Fn(usize) + Sync + '_) = job;
-            // SAFETY: only the lifetime changes; the workers are done with the closure before
-            // this function returns, because all meet at `done`.
+            // SAFETY: only the lifetime changes; no worker is inside the closure any more when
+            // this function returns, because `close` waits for them.
             let job_pointer: Job = unsafe { std::mem::transmute(job_pointer) };
-            // SAFETY: the workers wait at `start`, so that no one reads the cell now.
-            unsafe { *self.board.job.get() = Some(job_pointer) };
-            self.board.start.open();
-            self.board.run_guarded(|| job(0));
-            self.board.done.wait();
+            let generation = board.start.generation().wrapping_add(1);
+            // SAFETY: no worker is inside a job or let into one, so that no one reads the cell.
+            unsafe { *board.job.get() = Some((job_pointer, generation)) };
+            board.entry.store(OPEN, Ordering::Release);
+            board.start.open();
+            board.run_guarded(|| job(0));
+            board.close();
         }
         let panicked = lock(&self.board.panic).take();
         drop(turn);
@@ -260,20 +276,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_thread_runs_every_job_once() {
+    fn a_job_that_waits_for_all_threads_gets_each_once() {
         for threads in 1..=4 {
             let pool = Pool::new(threads).unwrap();
             let counts: Vec<AtomicUsize> = (0..threads).map(|_| AtomicUsize::new(0)).collect();
-            for _ in 0..200 {
+            let total = || -> usize { counts.iter().map(|n| n.load(Ordering::SeqCst)).sum() };
+            for round in 1..=200 {
                 pool.run(&|thread| {
-                    counts[thread].fetch_add(1, Ordering::Relaxed);
+                    counts[thread].fetch_add(1, Ordering::SeqCst);
+                    while total() < round * threads {
+                        std::thread::yield_now();
+                    }
                 });
             }
-            assert!(
-                counts
-                    .iter()
-                    .all(|count| count.load(Ordering::Relaxed) == 200)
-            );
+            assert!(counts.iter().all(|n| n.load(Ordering::SeqCst) == 200));
+        }
+    }
+
+    #[test]
+    fn no_thread_outlives_a_job_or_runs_it_twice() {
+        let pool = Pool::new(4).unwrap();
+        for _ in 0..2000 {
+            let counts: [AtomicUsize; 4] = Default::default();
+            let is_over = AtomicBool::new(false);
+            pool.run(&|thread| {
+                assert!(!is_over.load(Ordering::SeqCst));
+                counts[thread].fetch_add(1, Ordering::SeqCst);
+            });
+            is_over.store(true, Ordering::SeqCst);
+            assert_eq!(counts[0].load(Ordering::SeqCst), 1);
+            assert!(counts.iter().all(|n| n.load(Ordering::SeqCst) <= 1));
         }
     }
 
@@ -281,8 +313,15 @@ mod tests {
     fn a_panic_reaches_the_caller_and_the_pool_lives_on() {
         let pool = Pool::new(3).unwrap();
         for culprit in 0..3 {
+            let arrived = AtomicUsize::new(0);
             let outcome = catch_unwind(AssertUnwindSafe(|| {
-                pool.run(&|thread| assert!(thread != culprit, "thread {thread} fails"));
+                pool.run(&|thread| {
+                    arrived.fetch_add(1, Ordering::SeqCst);
+                    while arrived.load(Ordering::SeqCst) < 3 {
+                        std::thread::yield_now();
+                    }
+                    assert!(thread != culprit, "thread {thread} fails");
+                });
             }));
             let message = *outcome.unwrap_err().downcast::<String>().unwrap();
             assert_eq!(message, format!("thread {culprit} fails"));
@@ -296,8 +335,13 @@ mod tests {
             let count = AtomicUsize::new(0);
             for _ in 0..3 {
                 std::thread::sleep(std::time::Duration::from_millis(5));
+                let arrived = AtomicUsize::new(0);
                 pool.run(&|_| {
                     count.fetch_add(1, Ordering::Relaxed);
+                    arrived.fetch_add(1, Ordering::SeqCst);
+                    while arrived.load(Ordering::SeqCst) < 2 {
+                        std::thread::yield_now();
+                    }
                 });
             }
             assert_eq!(count.load(Ordering::Relaxed), 6);
