@@ -64,6 +64,23 @@ pub struct NodeCost {
     pub bytes: u64,
 }
 
+/// A time during which a thread was at work on one call of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallSpan {
+    /// The node's name.
+    pub node: String,
+    /// Its operator.
+    pub op: String,
+    /// The kernel that ran; `host` for a node without one.
+    pub kernel: &'static str,
+    /// The thread, from 0.
+    pub thread: usize,
+    /// When it began, by the clock of the trace, in nanoseconds.
+    pub start_ns: u64,
+    /// How long it took, in nanoseconds.
+    pub duration_ns: u64,
+}
+
 impl Executable {
     /// Plans `graph`, whose values must all have fixed types and shapes. Each of `links` names a
     /// value that is kept from run to run: it starts as its initializer.
@@ -261,6 +278,28 @@ impl Executable {
                     .flatten()
                     .map(|region| region.len as u64)
                     .sum(),
+            })
+            .collect()
+    }
+
+    /// Runs the plan once and returns which thread ran which call when, in order of time for each
+    /// thread. `clock` gives nanoseconds from any fixed moment.
+    pub fn trace(&mut self, clock: fn() -> u64) -> Vec<CallSpan> {
+        let trace = self.machine.trace(clock);
+        self.machine.run_traced(&trace);
+        let calls: Vec<&Call> = self.machine.program().calls().collect();
+        let spans = trace.spans().into_iter();
+        spans
+            .map(|span| {
+                let info = &self.calls[span.call];
+                CallSpan {
+                    node: info.node.clone(),
+                    op: info.op.clone(),
+                    kernel: calls[span.call].kernel.name(),
+                    thread: span.thread,
+                    start_ns: span.start_ns,
+                    duration_ns: span.end_ns.saturating_sub(span.start_ns),
+                }
             })
             .collect()
     }

@@ -20,7 +20,7 @@ mod schedule;
 mod session;
 
 pub use error::{EngineError, Result};
-pub use executable::{CompileOptions, Executable, NodeCost};
+pub use executable::{CallSpan, CompileOptions, Executable, NodeCost};
 pub use forward::{ForwardOptions, prepare_backward, prepare_forward};
 pub use sardonyx_kernels::{Isa, Pool};
 pub use session::{Session, SessionOptions};

@@ -38,6 +38,7 @@ mod simd;
 mod softmax;
 #[cfg(test)]
 mod testing;
+mod trace;
 mod view;
 
 pub use arena::Arena;
@@ -70,4 +71,5 @@ pub use recurrent::{RecurrentCell, Sequence, SequenceGradient, SequenceShape};
 pub use reduce::{ArgReduce, Reduce, Reduction};
 pub use sardonyx_tensor::DType;
 pub use softmax::{CrossEntropy, CrossEntropyOptions, LabelWeight, Softmax, SoftmaxGrad};
+pub use trace::{Span, Trace};
 pub use view::{AxisShape, View};

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::pool::Gate;
-use crate::{Arena, Chain, KernelError, Pool, Program, Result, Run, Space, Stage};
+use crate::{Arena, Chain, KernelError, Pool, Program, Result, Run, Space, Span, Stage, Trace};
 
 /// Each share of a chain is handed out in at most this many pieces.
 const PIECES_PER_SHARE: usize = 64;
@@ -134,11 +134,19 @@ impl Shares {
     }
 }
 
+/// What is written down of a run.
+#[derive(Debug, Clone, Copy)]
+enum Watch<'a> {
+    Nothing,
+    Sums(&'a Timings),
+    Spans(&'a Trace),
+}
+
 /// What the threads of one run share: addresses of the arenas, and the first panic.
 struct Floor<'a> {
     machine: &'a Machine,
     bases: [*mut u8; 3],
-    timings: Option<&'a Timings>,
+    watch: Watch<'a>,
     failed: AtomicBool,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
@@ -212,7 +220,7 @@ impl Machine {
     /// # Panics
     /// When a kernel panics, or when an arena was replaced by a shorter one.
     pub fn run(&mut self) {
-        self.execute(None);
+        self.execute(Watch::Nothing);
     }
 
     /// As [`Machine::run`], adding to `timings`, which must be of the same program.
@@ -221,7 +229,22 @@ impl Machine {
     /// As [`Machine::run`].
     pub fn run_timed(&mut self, timings: &Timings) {
         assert_eq!(timings.calls.len(), self.program.calls().count());
-        self.execute(Some(timings));
+        self.execute(Watch::Sums(timings));
+    }
+
+    /// As [`Machine::run`], writing down who ran what when; forgets what `trace` held before.
+    ///
+    /// # Panics
+    /// As [`Machine::run`], and when the trace was made for another program or pool.
+    pub fn run_traced(&mut self, trace: &Trace) {
+        assert!(trace.fits(self.program.calls().count(), self.pool.threads()));
+        trace.clear();
+        self.execute(Watch::Spans(trace));
+    }
+
+    /// A trace for a run of this machine. `clock` gives nanoseconds since any fixed moment.
+    pub fn trace(&self, clock: fn() -> u64) -> Trace {
+        Trace::new(&self.program, self.pool.threads(), clock)
     }
 
     fn check_arenas(&self) -> Result<()> {
@@ -238,7 +261,7 @@ impl Machine {
         Ok(())
     }
 
-    fn execute(&mut self, timings: Option<&Timings>) {
+    fn execute(&mut self, watch: Watch<'_>) {
         self.check_arenas()
             .expect("arenas are replaced only by ones as long");
         for stage in &self.stages {
@@ -248,7 +271,7 @@ impl Machine {
         let floor = Floor {
             machine: self,
             bases: [self.constants.base(), self.state.base(), self.work.base()],
-            timings,
+            watch,
             failed: AtomicBool::new(false),
             panic: Mutex::new(None),
         };
@@ -325,13 +348,24 @@ impl Floor<'_> {
                 scratch: scratch.base(),
                 scratch_len: scratch.len(),
             };
-            if let Some(timings) = self.timings {
-                let start = (timings.clock)();
-                call.kernel.run(&cx, items.clone());
-                let spent = (timings.clock)().saturating_sub(start);
-                timings.calls[first_call + index].fetch_add(spent, Ordering::Relaxed);
-            } else {
-                call.kernel.run(&cx, items.clone());
+            match self.watch {
+                Watch::Nothing => call.kernel.run(&cx, items.clone()),
+                Watch::Sums(timings) => {
+                    let start = (timings.clock)();
+                    call.kernel.run(&cx, items.clone());
+                    let spent = (timings.clock)().saturating_sub(start);
+                    timings.calls[first_call + index].fetch_add(spent, Ordering::Relaxed);
+                }
+                Watch::Spans(trace) => {
+                    let start_ns = trace.now();
+                    call.kernel.run(&cx, items.clone());
+                    trace.record(Span {
+                        call: first_call + index,
+                        thread,
+                        start_ns,
+                        end_ns: trace.now(),
+                    });
+                }
             }
         }
     }

@@ -4,6 +4,7 @@
     reason = "the facade owns the clock that the core crates do not have"
 )]
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Measures a span of time.
@@ -30,6 +31,13 @@ pub(crate) fn since_epoch() -> Duration {
 /// Nanoseconds since 1970, by the system's clock.
 pub(crate) fn now_ns() -> u64 {
     u64::try_from(since_epoch().as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Nanoseconds since the first call, by a clock that never goes back.
+pub(crate) fn ticks_ns() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let since = START.get_or_init(Instant::now).elapsed();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A time since 1970 as RFC 3339 in UTC, to the second.

@@ -10,6 +10,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub mod bench;
 mod clock;
 pub mod config;
 pub mod demo;
@@ -18,11 +19,14 @@ mod error;
 pub mod evaluate;
 pub mod inspect;
 mod machine;
+pub mod new;
 mod parts;
 pub mod predict;
 pub mod prelude;
+pub mod profile;
 mod text;
 pub mod training;
+mod workload;
 
 pub use error::{Error, Result};
 pub use machine::Caches;
@@ -35,6 +39,7 @@ pub use sardonyx_ops as ops;
 pub use sardonyx_tensor as tensor;
 pub use sardonyx_train as train;
 pub use sardonyx_zoo as zoo;
+pub use workload::{OptimizerKind, WorkloadOptions};
 
 /// The examples of the README, which run as tests.
 #[cfg(doctest)]

@@ -82,6 +82,14 @@ impl Machine {
     }
 }
 
+/// Most memory that this process had at any time, in bytes.
+pub(crate) fn peak_memory() -> Option<u64> {
+    let status = read("/proc/self/status")?;
+    let line = field(&status, "VmHWM")?;
+    let kibibytes: u64 = line.strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
+}
+
 fn read(path: &str) -> Option<String> {
     let mut text = String::new();
     let file = File::open(path).ok()?;

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sardonyx_engine::{CompileOptions, Executable, Isa, NodeCost, Pool};
+use sardonyx_engine::{CallSpan, CompileOptions, Executable, Isa, NodeCost, Pool};
 use sardonyx_ir::Graph;
 use sardonyx_ops::ops::update::{Hyper, UpdateRule};
 use sardonyx_passes::{apply, lift_constants, trainable_parameters};
@@ -225,6 +225,12 @@ impl TrainState {
         parameters.map(count).sum()
     }
 
+    /// Classes that the model tells apart.
+    pub fn n_classes(&self) -> usize {
+        let plan = &self.plans[self.active];
+        plan.executable.output_slice::<f32>(SCORES).len() / plan.batch_len.max(1)
+    }
+
     /// Bytes of the plan's memory: constants, state, and what a step works in.
     pub fn memory_bytes(&self) -> [usize; 3] {
         self.plans[self.active].executable.memory_bytes()
@@ -244,6 +250,12 @@ impl TrainState {
     /// move on.
     pub fn profile(&mut self, runs: usize, clock: fn() -> u64) -> Vec<NodeCost> {
         self.plans[self.active].executable.profile(runs, clock)
+    }
+
+    /// Repeats the last step once and tells which thread ran which call of the plan when. The
+    /// weights move on.
+    pub fn trace(&mut self, clock: fn() -> u64) -> Vec<CallSpan> {
+        self.plans[self.active].executable.trace(clock)
     }
 
     /// Makes the plan for `batch_len` the one that holds the state.

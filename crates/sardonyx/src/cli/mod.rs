@@ -4,6 +4,7 @@
 //! what and how to mend it), 2 when sardonyx is.
 
 mod failure;
+mod gauge;
 mod output;
 mod progress;
 
@@ -16,6 +17,7 @@ use sardonyx::training::RunReport;
 use crate::verbs::Verb;
 
 pub(crate) use failure::{Failure, Result};
+pub(crate) use gauge::Gauge;
 pub(crate) use output::Output;
 pub(crate) use progress::watch;
 

@@ -11,6 +11,7 @@ use crate::text::{Facts, bytes, list};
 
 pub use checks::Check;
 pub use probe::Peak;
+pub(crate) use probe::peak;
 
 /// What to find out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -39,7 +39,8 @@ pub(super) fn peaks(threads: usize) -> Result<Vec<Peak>> {
     Ok(peaks)
 }
 
-fn peak(isa: Isa, threads: usize) -> Result<Peak> {
+/// The peak of an instruction set on `threads` threads.
+pub(crate) fn peak(isa: Isa, threads: usize) -> Result<Peak> {
     let kernel = Arc::new(FmaProbe::new(isa, threads * ITEMS_PER_THREAD));
     let call = Call {
         kernel,

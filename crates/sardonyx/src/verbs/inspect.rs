@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use sardonyx::inspect::{InspectOptions, InspectReport, inspect};
 
+use super::dim;
 use crate::cli::{Output, Result};
 
 /// Show what a model holds: nodes, shapes, parameters, costs
@@ -22,14 +23,6 @@ pub(crate) struct Args {
     /// Print the graph in ONNX's textual syntax instead of the table
     #[arg(long)]
     text: bool,
-}
-
-fn dim(text: &str) -> Result<(String, usize), String> {
-    let (name, size) = text.split_once('=').ok_or("write NAME=SIZE")?;
-    let size = size
-        .parse()
-        .map_err(|_| format!("`{size}` is not a whole number"))?;
-    Ok((name.to_owned(), size))
 }
 
 impl Args {

@@ -1,13 +1,17 @@
 //! The verbs: one file each, from arguments to options, one call of the library, a printer.
 
+mod bench;
 mod config;
 mod demo;
 mod doctor;
 mod eval;
 mod inspect;
+mod new;
 mod predict;
+mod profile;
 mod resume;
 mod train;
+mod workload;
 
 use clap::{Subcommand, ValueEnum};
 use sardonyx::data::Scaling;
@@ -23,6 +27,9 @@ pub(crate) enum Verb {
     Eval(eval::Args),
     Predict(predict::Args),
     Inspect(inspect::Args),
+    New(new::Args),
+    Bench(bench::Args),
+    Profile(profile::Args),
     Config(config::Args),
     Doctor(doctor::Args),
 }
@@ -36,10 +43,22 @@ impl Verb {
             Verb::Eval(args) => args.run(output),
             Verb::Predict(args) => args.run(output),
             Verb::Inspect(args) => args.run(output),
+            Verb::New(args) => args.run(output),
+            Verb::Bench(args) => args.run(output),
+            Verb::Profile(args) => args.run(output),
             Verb::Config(args) => args.run(output),
             Verb::Doctor(args) => args.run(output),
         }
     }
+}
+
+/// The size of a symbolic dimension, from `NAME=SIZE`.
+fn dim(text: &str) -> std::result::Result<(String, usize), String> {
+    let (name, size) = text.split_once('=').ok_or("write NAME=SIZE")?;
+    let size = size
+        .parse()
+        .map_err(|_| format!("`{size}` is not a whole number"))?;
+    Ok((name.to_owned(), size))
 }
 
 /// What is done to raw values before a model that does not do it itself.
