@@ -2,6 +2,7 @@
 //!
 //! `UPDATE_EXPECT=1 cargo test -p sardonyx --test cli` writes changed snapshots.
 
+mod bench;
 mod config;
 mod demo;
 mod doctor;
@@ -10,6 +11,8 @@ mod general;
 mod hostile;
 mod inspect;
 mod interop;
+mod new;
 mod predict;
+mod profile;
 mod support;
 mod train;
