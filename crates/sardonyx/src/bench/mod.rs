@@ -4,8 +4,9 @@ mod nodes;
 pub(crate) mod print;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use sardonyx_tensor::Tensor;
 use serde::Serialize;
 
 use crate::clock::Stopwatch;
@@ -29,6 +30,9 @@ pub struct BenchOptions {
     pub top: usize,
     /// Whether to measure the arithmetic peak of the machine, too.
     pub peak: bool,
+    /// Folder to write the inputs and outputs of a prediction to, as `input_0.npy`, `output_0.npy`,
+    /// ..., so that other software can be held against them.
+    pub save: Option<PathBuf>,
 }
 
 impl Default for BenchOptions {
@@ -39,6 +43,7 @@ impl Default for BenchOptions {
             runs: None,
             top: 10,
             peak: true,
+            save: None,
         }
     }
 }
@@ -111,7 +116,7 @@ const MAX_NODE_RUNS: usize = 20;
 /// Measures a model on made-up data.
 ///
 /// # Errors
-/// When the model cannot be read, planned or run.
+/// When the model cannot be read, planned or run, or a file cannot be written.
 pub fn bench(options: &BenchOptions, tell: Tell<'_>) -> Result<BenchReport> {
     if options.runs == Some(0) || !(options.seconds >= 0.0 && options.seconds.is_finite()) {
         return Err(Error::config("runs", "nothing would be measured"));
@@ -136,6 +141,11 @@ pub fn bench(options: &BenchOptions, tell: Tell<'_>) -> Result<BenchReport> {
     };
     let totals = nodes::totals(&costs);
     let gflops = totals.map(|totals| totals.flops as f64 / median / 1e9);
+    if let Some(folder) = &options.save {
+        let (inputs, outputs) = workload.tensors()?;
+        save(folder, "input", &inputs)?;
+        save(folder, "output", &outputs)?;
+    }
     let start = workload.start;
     Ok(BenchReport {
         model: options.workload.model.clone(),
@@ -162,6 +172,19 @@ pub fn bench(options: &BenchOptions, tell: Tell<'_>) -> Result<BenchReport> {
         nodes: nodes::costliest(&costs, workload.threads, options.top),
         dims: workload.dims,
     })
+}
+
+fn save(folder: &Path, what: &str, tensors: &[Tensor]) -> Result<()> {
+    std::fs::create_dir_all(folder).map_err(|source| Error::Io {
+        action: "write",
+        path: folder.to_owned(),
+        source,
+    })?;
+    for (index, tensor) in tensors.iter().enumerate() {
+        let path = folder.join(format!("{what}_{index}.npy"));
+        sardonyx_onnx::write_atomic(&path, &sardonyx_data::npy::to_bytes(tensor)?)?;
+    }
+    Ok(())
 }
 
 /// Seconds of each run, the shortest first.

@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use sardonyx::bench::{BenchOptions, BenchReport, bench};
 
 use super::workload::Workload;
@@ -24,6 +26,9 @@ pub(crate) struct Args {
     /// Leave the arithmetic peak of the machine unmeasured
     #[arg(long)]
     no_peak: bool,
+    /// Write the inputs and outputs of a prediction there as NPY files
+    #[arg(long, value_name = "FOLDER", conflicts_with = "train")]
+    save: Option<PathBuf>,
 }
 
 impl Args {
@@ -34,6 +39,7 @@ impl Args {
             runs: self.runs,
             top: self.top,
             peak: !self.no_peak,
+            save: self.save,
         };
         let mut gauge = Gauge::new(output);
         let report = bench(&options, &mut |done, what| gauge.show(done, what));

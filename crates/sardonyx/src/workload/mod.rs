@@ -161,6 +161,17 @@ impl Workload {
         Ok(())
     }
 
+    /// Inputs and outputs of a prediction; none of a training step.
+    ///
+    /// # Errors
+    /// Never, after a first run.
+    pub(crate) fn tensors(&mut self) -> Result<(Vec<Tensor>, Vec<Tensor>)> {
+        match &mut self.task {
+            Task::Predict { session, inputs } => Ok((inputs.clone(), session.run(inputs)?)),
+            Task::Train { .. } => Ok((Vec::new(), Vec::new())),
+        }
+    }
+
     /// Bytes of the plan's arenas; `None` for a model that is interpreted.
     pub(crate) fn memory_bytes(&mut self) -> Option<u64> {
         let arenas = match &mut self.task {

@@ -123,6 +123,14 @@ fn inputs_of_any_type_are_made_up() {
     ];
     let report = place.json(&arguments);
     assert_eq!(report["dims"], serde_json::json!({"N": 3, "S": 7}));
+    place.stdout(&[&arguments[..], &["--save", "io"]].concat());
+    let shape = |name: &str| {
+        let path = place.path("io").join(name);
+        let tensor = sardonyx::data::npy::read(&path, &sardonyx::data::Limits::default());
+        tensor.expect("an array").shape().to_vec()
+    };
+    let names = ["input_0.npy", "input_1.npy", "output_0.npy"];
+    assert_eq!(names.map(shape), [vec![3, 7], vec![3, 7], vec![3, 3]]);
     expect![[r#"
         error: dim: the model's inputs have the dimension `S`, of which the size is not known
          hint: `--dim 'S=64'` gives it one
