@@ -65,21 +65,34 @@ fn fold(graph: &Graph, source: NodeId, id: NodeId, norm: &Node) -> Result<Option
     }
     let epsilon = f64::from(norm.float("epsilon", 1e-5)?);
     let factor = |c: usize| parts[0][c] / (parts[3][c] + epsilon).sqrt();
-    let per_channel = (weight.len() / channels.max(1)).max(1);
-    let values = weight.to_f64()?.into_iter().enumerate();
-    let values = values.map(|(i, w)| w * factor(i / per_channel)).collect();
+    let factors: Vec<f64> = (0..channels).map(factor).collect();
     let bias = (0..channels)
-        .map(|c| (old_bias[c] - parts[2][c]) * factor(c) + parts[1][c])
+        .map(|c| (old_bias[c] - parts[2][c]) * factors[c] + parts[1][c])
         .collect();
     let dtype = weight.dtype();
     let mut patch = Patch::new(graph, "fold batch norm");
     let name = |slot| conv.input(slot).map_or("bias", |id| graph.value_name(id));
-    let weight = Tensor::from_f64(dtype, weight.shape(), values)?;
+    let weight = scaled(weight, &factors)?;
     let weight = patch.add_initializer(&format!("{}_folded", name(1)), weight);
     let bias = Tensor::from_f64(dtype, [channels], bias)?;
     let bias = patch.add_initializer(&format!("{}_folded", name(2)), bias);
     replace_pair(graph, (source, id), &mut patch, [weight, bias]);
     Ok(Some(patch))
+}
+
+/// `weight` with each slice along its first axis multiplied by its factor, which there is one of.
+fn scaled(weight: &Tensor, factors: &[f64]) -> Result<Tensor> {
+    let per_channel = (weight.len() / factors.len().max(1)).max(1);
+    if let Ok(values) = weight.values::<f32>() {
+        let mut scaled = Vec::with_capacity(values.len());
+        for (channel, &factor) in values.chunks_exact(per_channel).zip(factors) {
+            scaled.extend(channel.iter().map(|&w| (f64::from(w) * factor) as f32));
+        }
+        return Ok(Tensor::new(weight.shape(), scaled)?);
+    }
+    let values = weight.to_f64()?.into_iter().enumerate();
+    let values = values.map(|(i, w)| w * factors[i / per_channel]).collect();
+    Ok(Tensor::from_f64(weight.dtype(), weight.shape(), values)?)
 }
 
 fn replace_pair(

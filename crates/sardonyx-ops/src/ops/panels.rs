@@ -75,11 +75,18 @@ impl PackedShape {
             WeightForm::MatrixTransposed => (0, 1, self.inner),
             WeightForm::Convolution => (1, self.taps, self.inner * self.taps),
         };
-        for (group, n) in (0..self.groups).flat_map(|g| (0..self.n).map(move |n| (g, n))) {
-            let column = (group * self.n + n) * n_stride;
+        let panels = self.n.div_ceil(self.width);
+        let rows = self.taps * self.inner;
+        for (group, panel) in (0..self.groups).flat_map(|g| (0..panels).map(move |p| (g, p))) {
+            let lanes = self.width.min(self.n - panel * self.width);
+            let first = (group * self.n + panel * self.width) * n_stride;
+            let packed = (group * panels + panel) * rows * self.width;
             for (tap, inner) in (0..self.taps).flat_map(|t| (0..self.inner).map(move |i| (t, i))) {
-                let unpacked = column + tap * tap_stride + inner * inner_stride;
-                f(self.at(group, n, tap, inner), unpacked);
+                let packed = packed + (tap * self.inner + inner) * self.width;
+                let unpacked = first + tap * tap_stride + inner * inner_stride;
+                for lane in 0..lanes {
+                    f(packed + lane, unpacked + lane * n_stride);
+                }
             }
         }
     }
