@@ -60,6 +60,7 @@ pub use optimizer::{ClipScale, EpsilonPlace, GradientNorm, Hyper, Optimizer, Rul
 pub use pool::Pool;
 pub use probe::FmaProbe;
 pub use product::{Activation, Addend, Gate};
+pub use product::{Attention, AttentionAxis, AttentionMatrix, AttentionShape};
 pub use product::{BatchAxis, MatMul, MatMulShape};
 pub use product::{Conv2d, Conv2dInputGradient, Conv2dWeightGradient};
 pub use product::{ConvOptions, ConvShape, InputGradientOptions, WeightGradientOptions};

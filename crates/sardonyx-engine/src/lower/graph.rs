@@ -7,6 +7,7 @@ use sardonyx_ir::{Graph, NodeId, ValueId};
 use sardonyx_kernels::Isa;
 use sardonyx_passes::StateLink;
 
+use super::attention::{Attentions, Search};
 use super::constant::evaluate;
 use super::elementwise::{is_elementwise, lower_group};
 use super::groups::Groups;
@@ -28,7 +29,8 @@ pub(crate) fn lower_graph(
         folded: Folded::of(graph, &kept)?,
         ..Known::default()
     };
-    let mut order = graph.topological_order()?;
+    let all = graph.topological_order()?;
+    let mut order = all.clone();
     order.retain(|id| !known.folded.skipped.contains(id));
     let mut constants = BTreeMap::new();
     for &id in &order {
@@ -39,6 +41,13 @@ pub(crate) fn lower_graph(
             constants.insert(id, made);
         }
     }
+    let search = Search {
+        order: &all,
+        constants: constants.keys().copied().collect(),
+        kept: &kept,
+    };
+    let mut attentions = Attentions::of(graph, &search, |id| cx(graph, id, isa, &known))?;
+    order.retain(|id| !attentions.dead.contains(id));
     let is_program = |id: NodeId| {
         let is_known = constants.contains_key(&id);
         Ok(!is_known && is_elementwise(&cx(graph, id, isa, &known))?)
@@ -52,6 +61,8 @@ pub(crate) fn lower_graph(
         let cx = cx(graph, id, isa, &known);
         let node = if let Some(constant) = constants.remove(&id) {
             constant
+        } else if let Some(attention) = attentions.calls.remove(&id) {
+            attention
         } else if let Some(members) = groups.members.get(&id) {
             lower_group(&cx, members)?
         } else {

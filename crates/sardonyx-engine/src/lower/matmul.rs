@@ -49,6 +49,11 @@ impl Folded {
         }
         Ok(folded)
     }
+
+    /// Whether `value` does not exist, because it is read or written transposed.
+    pub(super) fn hides(&self, value: ValueId) -> bool {
+        self.inputs.contains_key(&value) || self.outputs.contains_key(&value)
+    }
 }
 
 /// A transpose of floats: its input, output and axes.
@@ -100,10 +105,10 @@ fn product_behind(
 
 /// A tensor as a product walks it.
 #[derive(Debug, Clone)]
-struct Strided {
-    value: ValueId,
-    dims: Vec<usize>,
-    strides: Vec<usize>,
+pub(super) struct Strided {
+    pub(super) value: ValueId,
+    pub(super) dims: Vec<usize>,
+    pub(super) strides: Vec<usize>,
 }
 
 impl Strided {
@@ -134,7 +139,7 @@ impl Strided {
     }
 
     /// A product's result.
-    fn output(cx: &LowerCx<'_>, value: ValueId) -> Result<Strided> {
+    pub(super) fn output(cx: &LowerCx<'_>, value: ValueId) -> Result<Strided> {
         let Some((result, axes)) = cx.known.folded.outputs.get(&value) else {
             return Ok(Strided::whole(value, cx.shape(value)?));
         };

@@ -2,6 +2,7 @@
 //! by one sorted table. A node without a rule, or whose rule declines, runs through its operator's
 //! reference evaluation.
 
+mod attention;
 mod batch_norm;
 mod constant;
 mod conv;
@@ -20,6 +21,7 @@ mod recurrent;
 mod reduce;
 mod row_norm;
 mod softmax;
+mod trace;
 mod update;
 mod view;
 

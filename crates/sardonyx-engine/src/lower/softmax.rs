@@ -13,7 +13,7 @@ use crate::Result;
 
 /// The lines that `node` normalises, over a tensor of `shape`: along one axis, or, in old operator
 /// sets, along all axes from one on.
-fn lanes(cx: &LowerCx<'_>, shape: &[usize]) -> Result<Option<AxisShape>> {
+pub(super) fn lanes(cx: &LowerCx<'_>, shape: &[usize]) -> Result<Option<AxisShape>> {
     let opset = cx.graph.opset("").unwrap_or(MAX_OPSET);
     let is_old = cx.node.domain.is_empty() && opset < 13;
     let is_flat = is_old || cx.node.flag("flat", false)?;

@@ -5,6 +5,7 @@
 //! weight gradient differ only in where the rows of A start, how a step along `k` moves, and what
 //! B is ([`micro`]). [`sweep`] walks the tiles of one work item in a cache-friendly order.
 
+mod attention;
 mod conv;
 mod edge;
 mod epilogue;
@@ -17,6 +18,7 @@ mod panels;
 mod shards;
 mod sweep;
 
+pub use attention::{Attention, AttentionAxis, AttentionMatrix, AttentionShape};
 pub use conv::{
     Conv2d, Conv2dInputGradient, Conv2dWeightGradient, ConvOptions, ConvShape,
     InputGradientOptions, WeightGradientOptions,

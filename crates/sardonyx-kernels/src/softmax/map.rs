@@ -40,6 +40,18 @@ pub struct SoftmaxGrad {
     map: Gradient,
 }
 
+/// Makes a line of floats its softmax.
+pub(crate) type LineFn = unsafe fn(*mut f32, usize);
+
+simd_entry! {
+    /// As many floats as `len` says can be read and written at `line`.
+    fn line_for(line: *mut f32, len: usize) = line_in_place
+}
+
+pub(crate) fn line_function(isa: Isa) -> LineFn {
+    line_for(isa)
+}
+
 simd_entry! {
     fn softmax_line_for(x: *const f32, y: *mut f32, lines: Lines) = softmax_line
 }
@@ -227,6 +239,14 @@ unsafe fn softmax_line<S: Simd>(s: S, x: *const f32, y: *mut f32, lines: Lines) 
             store(s, count, y.add(at), s.mul(load(s, count, y.add(at)), scale));
         });
     }
+}
+
+#[inline(always)]
+unsafe fn line_in_place<S: Simd>(s: S, line: *mut f32, len: usize) {
+    let (stride, count) = (1, 1);
+    let lines = Lines { len, stride, count };
+    // SAFETY: the caller vouches for the line.
+    unsafe { softmax_line(s, line.cast_const(), line, lines) }
 }
 
 #[inline(always)]

@@ -9,6 +9,7 @@ mod tests;
 use std::ops::Range;
 
 pub use entropy::{CrossEntropy, CrossEntropyOptions, LabelWeight};
+pub(crate) use map::{LineFn, line_function};
 pub use map::{Softmax, SoftmaxGrad};
 
 use crate::AxisShape;
