@@ -67,6 +67,32 @@ fn a_session_predicts_as_the_interpreter_does() {
     }
 }
 
+#[test]
+fn a_node_may_leave_out_its_first_output() {
+    let (mut net, x) = Net::new(&[2, 3]);
+    // The shorter of the sequences ends early: no kernel knows that.
+    let lengths = Tensor::vector(vec![2i32, 1]);
+    let lengths = net.graph.add_initializer("lengths", lengths);
+    let inputs = [
+        x,
+        net.weight(&[1, 4, 3]),
+        net.weight(&[1, 4, 4]),
+        net.weight(&[1, 8]),
+        lengths,
+    ];
+    let attributes = [("hidden_size", Attr::Int(4)), ("layout", Attr::Int(1))];
+    let y = net.node("RNN", &inputs, &attributes);
+    net.later_output(1);
+    net.graph.outputs.push(y);
+    let x = random(&[2, 2, 3], 1);
+    let mut session = Session::new(net.graph.clone(), SessionOptions::new(pool())).expect("sound");
+    let found = session.run(std::slice::from_ref(&x)).expect("legal feeds");
+    sardonyx_ops::bind(&mut net.graph, &BTreeMap::from([("N".to_owned(), 2)])).expect("sound");
+    let feeds = BTreeMap::from([(net.graph.inputs[0], x)]);
+    let expected = interpret(&net.graph, &feeds).expect("legal feeds");
+    assert_close("last state", &found[0], &expected[0], 1e-3);
+}
+
 /// Adds the mean over all elements' squares of the first output as the loss, which takes its
 /// place; returns all parameters.
 fn with_loss(graph: Graph) -> (Graph, Vec<ValueId>) {

@@ -1,5 +1,6 @@
 //! A hundred steps from a fresh PyTorch export, with the same batches and hyper-parameters as in
-//! PyTorch: losses and weights stay together. The golden files are made by `golden/trajectory.py`.
+//! PyTorch: losses and weights stay together. The golden files are made by `golden/trajectory.py`
+//! and `golden/recurrent.py`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -38,11 +39,34 @@ fn batch(step: usize) -> (Vec<f32>, Vec<i64>) {
 }
 
 fn check(name: &str, optimizer: OptimizerConfig) {
+    check_files(["trajectory.json", "trajectory.onnx"], name, optimizer, 6);
+}
+
+/// The recurrent network `name`, which has `n_weights`, runs without a reference evaluation too.
+fn check_recurrent(name: &str, n_weights: usize) {
+    let adam = Adam {
+        lr: 5e-3,
+        weight_decay: 1e-3,
+        ..Adam::default()
+    };
+    let model = format!("recurrent_{name}.onnx");
+    let optimizer = OptimizerConfig::Adam(adam);
+    let state = check_files(["recurrent.json", &model], name, optimizer, n_weights);
+    assert_eq!(state.host_operators(), BTreeMap::new());
+}
+
+/// Follows the trajectory `name` of the golden files, and gives the last state.
+fn check_files(
+    [json, model]: [&str; 2],
+    name: &str,
+    optimizer: OptimizerConfig,
+    n_weights: usize,
+) -> TrainState {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let text = std::fs::read_to_string(golden.join("trajectory.json")).expect("the golden file");
+    let text = std::fs::read_to_string(golden.join(json)).expect("the golden file");
     let mut all: BTreeMap<String, Trajectory> = serde_json::from_str(&text).expect("its form");
-    let expected = all.remove(name).expect("this optimizer is in it");
-    let model = sardonyx_model::load(&golden.join("trajectory.onnx")).expect("a sound model");
+    let expected = all.remove(name).expect("this one is in it");
+    let model = sardonyx_model::load(&golden.join(model)).expect("a sound model");
     let pool = Arc::new(Pool::new(2).expect("threads start"));
     let options = StepOptions {
         optimizer,
@@ -63,7 +87,7 @@ fn check(name: &str, optimizer: OptimizerConfig) {
         );
     }
     let tensors = state.tensors().expect("a sound layout");
-    assert_eq!(expected.weights.len(), 6);
+    assert_eq!(expected.weights.len(), n_weights);
     for (weight, expected) in &expected.weights {
         let found = tensors[&format!("model/{weight}")]
             .to_f64()
@@ -77,6 +101,7 @@ fn check(name: &str, optimizer: OptimizerConfig) {
             "{name}: {weight} is {relative:e} away after all steps"
         );
     }
+    state
 }
 
 #[test]
@@ -109,4 +134,21 @@ fn adamw_follows_pytorch() {
         ..AdamW::default()
     };
     check("adamw", OptimizerConfig::AdamW(adamw));
+}
+
+#[test]
+fn a_long_short_term_memory_follows_pytorch() {
+    check_recurrent("lstm", 5);
+    check_recurrent("lstm_both_ways", 8);
+}
+
+#[test]
+fn gated_recurrent_units_follow_pytorch() {
+    check_recurrent("gru", 5);
+    check_recurrent("gru_both_ways", 8);
+}
+
+#[test]
+fn elmans_network_follows_pytorch() {
+    check_recurrent("rnn", 5);
 }

@@ -43,6 +43,14 @@ impl Net {
         output
     }
 
+    /// Lets the last node give, instead of its only output, the one in this place.
+    pub(crate) fn later_output(&mut self, place: usize) {
+        let (id, _) = self.graph.nodes().last().expect("it was just added");
+        let outputs = &mut self.graph.node_mut(id).outputs;
+        let blanks = std::iter::repeat_n(None, place);
+        outputs.splice(0..0, blanks);
+    }
+
     pub(crate) fn weight(&mut self, shape: &[usize]) -> ValueId {
         let seed = self.graph.value_count() as u64;
         self.graph
@@ -87,6 +95,7 @@ pub(crate) fn all() -> Vec<(&'static str, Graph, Vec<usize>, bool)> {
         ("residual", residual(), vec![3, 9, 8], true),
         ("mobile", mobile(), vec![3, 8, 7], false),
         ("attention", attention(), vec![6, 8], false),
+        ("recurrent", recurrent(), vec![6, 5], false),
     ]
 }
 
@@ -243,6 +252,43 @@ fn attention() -> Graph {
         .graph
         .add_initializer("axes", Tensor::vector(vec![1i64]));
     let y = net.node("ReduceMean", &[y, axes], &[("keepdims", Attr::Int(0))]);
+    let w = net.weight(&[8, 4]);
+    let y = net.node("MatMul", &[y, w], &[]);
+    net.graph.outputs.push(y);
+    net.graph
+}
+
+/// All states of one recurrent layer, then the last state of another, over sequences of a batch.
+fn recurrent() -> Graph {
+    let (mut net, x) = Net::new(&[6, 5]);
+    let axes = |net: &mut Net, axis: i64| {
+        let name = format!("axes{}", net.graph.value_count());
+        net.graph.add_initializer(&name, Tensor::vector(vec![axis]))
+    };
+    let y = net.node("Transpose", &[x], &[("perm", Attr::Ints(vec![1, 0, 2]))]);
+    let inputs = [
+        y,
+        net.weight(&[1, 28, 5]),
+        net.weight(&[1, 28, 7]),
+        net.weight(&[1, 56]),
+    ];
+    let y = net.node("LSTM", &inputs, &[("hidden_size", Attr::Int(7))]);
+    let axis = axes(&mut net, 1);
+    let y = net.node("Squeeze", &[y, axis], &[]);
+    let inputs = [
+        y,
+        net.weight(&[1, 24, 7]),
+        net.weight(&[1, 24, 8]),
+        net.weight(&[1, 48]),
+    ];
+    let attributes = [
+        ("hidden_size", Attr::Int(8)),
+        ("linear_before_reset", Attr::Int(1)),
+    ];
+    let y = net.node("GRU", &inputs, &attributes);
+    net.later_output(1);
+    let axis = axes(&mut net, 0);
+    let y = net.node("Squeeze", &[y, axis], &[]);
     let w = net.weight(&[8, 4]);
     let y = net.node("MatMul", &[y, w], &[]);
     net.graph.outputs.push(y);

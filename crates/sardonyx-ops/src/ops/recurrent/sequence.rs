@@ -75,7 +75,6 @@ impl Recurrent {
     }
 
     /// First output that is kept for the gradient.
-
     fn first_saved(self) -> usize {
         1 + self.states()
     }
