@@ -5,13 +5,15 @@ mod cell;
 mod examples;
 mod layout;
 mod sequence;
+mod sequence_grad;
 
 use sardonyx_ir::{Dim, Fact, Node, SARDONYX, ValueId};
 use sardonyx_tensor::Tensor;
 
 use self::cell::{Cell, Step, Weights};
 use self::layout::{Inputs, Layout, directions, is_batch_first};
-use self::sequence::{Sequence, SequenceGrad};
+use self::sequence::Sequence;
+use self::sequence_grad::SequenceGrad;
 use super::move_grad::attributes;
 use crate::reference::claimed_count;
 use crate::{EvalCx, Example, GradCx, InferCx, Inferred, Operator, Result, Schema, fact_flops};

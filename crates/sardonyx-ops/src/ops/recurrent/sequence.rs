@@ -6,9 +6,10 @@ use sardonyx_ir::{Attr, Fact, Node, SARDONYX, ValueId};
 use sardonyx_tensor::Tensor;
 
 use super::Recurrent;
-use super::cell::{Cell, Step, StepGrad, Weights, affine_grad};
+use super::cell::{Cell, Step, Weights};
 use super::examples;
 use super::layout::is_batch_first;
+use super::sequence_grad::SequenceGrad;
 use crate::{EvalCx, Example, GradCx, InferCx, Inferred, OpError, Operator, Result, Schema};
 
 /// For `G` gates of `H` hidden units; attributes `layout` (as of ONNX's operators) and `reverse`.
@@ -22,35 +23,22 @@ use crate::{EvalCx, Example, GradCx, InferCx, Inferred, OpError, Operator, Resul
 #[derive(Debug)]
 pub(super) struct Sequence(pub(super) Recurrent);
 
-/// Inputs: saved gates, the transposed recurrent weights, the saved state (of a GRU) or cell state
-/// (of an LSTM) before each step, and the gradients by the state behind each step, by the last
-/// state and by the last cell state, all optional. Outputs: the gradients by the inputs' products,
-/// by the initial state, and by the initial cell state (of an LSTM) or by the recurrent products
-/// (of a GRU; elsewhere the first output is that too).
-#[derive(Debug)]
-pub(super) struct SequenceGrad(pub(super) Recurrent);
-
 /// Inputs of the forward operator.
 const BIAS: usize = 2;
 const INITIAL: [usize; 2] = [3, 4];
-/// Inputs of the gradient.
-const PREVIOUS: usize = 2;
-const BY_STATES: usize = 3;
-const BY_LAST: [usize; 2] = [4, 5];
-
 /// Sizes of a layer.
 #[derive(Debug, Clone, Copy)]
-struct Sizes {
-    time: usize,
-    batch: usize,
-    hidden: usize,
-    batch_first: bool,
-    reverse: bool,
+pub(super) struct Sizes {
+    pub(super) time: usize,
+    pub(super) batch: usize,
+    pub(super) hidden: usize,
+    pub(super) batch_first: bool,
+    pub(super) reverse: bool,
 }
 
 impl Recurrent {
     /// The cell as these operators have it.
-    fn plan_cell(self) -> Cell {
+    pub(super) fn plan_cell(self) -> Cell {
         match self {
             Recurrent::Gru => Cell::Gru {
                 linear_before_reset: true,
@@ -61,7 +49,7 @@ impl Recurrent {
     }
 
     /// Floats that a step keeps of each hidden unit, its state aside.
-    fn saved(self) -> usize {
+    pub(super) fn saved(self) -> usize {
         match self {
             Recurrent::Gru | Recurrent::Lstm => 4,
             Recurrent::Rnn => 1,
@@ -70,7 +58,7 @@ impl Recurrent {
 
     /// States that a step hands to the next one. That of the first output that has a row per step,
     /// too: the last states come first.
-    fn states(self) -> usize {
+    pub(super) fn states(self) -> usize {
         if self == Recurrent::Lstm { 2 } else { 1 }
     }
 
@@ -83,7 +71,7 @@ impl Recurrent {
 impl Sizes {
     /// Those of `node`, of which rows of steps have the shape `rows`, for weights of shape
     /// `packed`, transposed or not; `None` where these do not fit each other.
-    fn of(
+    pub(super) fn of(
         cell: Recurrent,
         node: &Node,
         [rows, packed]: [&[usize]; 2],
@@ -118,7 +106,7 @@ impl Sizes {
         }))
     }
 
-    fn infer(cell: Recurrent, cx: &InferCx<'_>, is_transposed: bool) -> Result<Sizes> {
+    pub(super) fn infer(cell: Recurrent, cx: &InferCx<'_>, is_transposed: bool) -> Result<Sizes> {
         let (rows, packed) = (cx.input(0)?.fact, cx.input(1)?.fact);
         let same = (0..cx.inputs.len())
             .filter_map(|index| cx.optional(index))
@@ -135,7 +123,7 @@ impl Sizes {
     }
 
     /// Checks that the inputs that are there have these shapes.
-    fn check(cx: &InferCx<'_>, inputs: &[(usize, &[usize])]) -> Result<()> {
+    pub(super) fn check(cx: &InferCx<'_>, inputs: &[(usize, &[usize])]) -> Result<()> {
         for &(index, shape) in inputs {
             let fact = cx.optional(index).map(|known| known.fact);
             if let Some(fact) = fact.filter(|fact| fact.fixed_shape().as_deref() != Some(shape)) {
@@ -147,7 +135,7 @@ impl Sizes {
     }
 
     /// Shape of what has `width` floats per step and sequence.
-    fn rows(self, width: usize) -> [usize; 3] {
+    pub(super) fn rows(self, width: usize) -> [usize; 3] {
         match self.batch_first {
             true => [self.batch, self.time, width],
             false => [self.time, self.batch, width],
@@ -155,7 +143,7 @@ impl Sizes {
     }
 
     /// Where the row of step number `step` of a sequence starts.
-    fn at(self, step: usize, sequence: usize, width: usize) -> usize {
+    pub(super) fn at(self, step: usize, sequence: usize, width: usize) -> usize {
         let time = match self.reverse {
             true => self.time - 1 - step,
             false => step,
@@ -169,7 +157,11 @@ impl Sizes {
 }
 
 /// Row-major `[G * H, H]` recurrent weights from packed ones.
-fn unpacked(packed: &Tensor, [rows, hidden]: [usize; 2], is_transposed: bool) -> Result<Vec<f64>> {
+pub(super) fn unpacked(
+    packed: &Tensor,
+    [rows, hidden]: [usize; 2],
+    is_transposed: bool,
+) -> Result<Vec<f64>> {
     let (values, width) = (packed.to_f64()?, packed.shape()[4]);
     let mut weights = vec![0.0; rows * hidden];
     for (row, k) in (0..rows).flat_map(|row| (0..hidden).map(move |k| (row, k))) {
@@ -182,7 +174,12 @@ fn unpacked(packed: &Tensor, [rows, hidden]: [usize; 2], is_transposed: bool) ->
     Ok(weights)
 }
 
-fn weights(cell: Recurrent, r: Vec<f64>, r_bias: Option<Vec<f64>>, hidden: usize) -> Weights {
+pub(super) fn weights(
+    cell: Recurrent,
+    r: Vec<f64>,
+    r_bias: Option<Vec<f64>>,
+    hidden: usize,
+) -> Weights {
     let columns = cell.plan_cell().gates() * hidden;
     Weights {
         r,
@@ -193,11 +190,11 @@ fn weights(cell: Recurrent, r: Vec<f64>, r_bias: Option<Vec<f64>>, hidden: usize
 }
 
 /// Row `start / line.len()` of a matrix is set to `line`.
-fn put(matrix: &mut [f64], start: usize, line: &[f64]) {
+pub(super) fn put(matrix: &mut [f64], start: usize, line: &[f64]) {
     matrix[start..start + line.len()].copy_from_slice(line);
 }
 
-fn floats(cx: &EvalCx<'_>, index: usize) -> Result<Option<Vec<f64>>> {
+pub(super) fn floats(cx: &EvalCx<'_>, index: usize) -> Result<Option<Vec<f64>>> {
     Ok(cx.optional(index).map(Tensor::to_f64).transpose()?)
 }
 
@@ -350,7 +347,7 @@ fn order(node: &Node) -> Result<[(&'static str, Attr); 2]> {
 }
 
 /// A product of each row with the packed weights.
-fn product_flops(cx: &InferCx<'_>) -> Option<u64> {
+pub(super) fn product_flops(cx: &InferCx<'_>) -> Option<u64> {
     let rows = cx.optional(0)?.fact.fixed_shape()?;
     let weights = cx.optional(1)?.fact.fixed_shape()?;
     let count = |dims: &[usize]| {
@@ -395,173 +392,5 @@ impl Outputs {
             outputs.push(rows(n, values)?);
         }
         Ok(outputs)
-    }
-}
-
-impl Operator for SequenceGrad {
-    fn schema(&self) -> Schema {
-        let (name, inputs, outputs) = match self.0 {
-            Recurrent::Gru => ("GruSequenceGrad", 5, 3),
-            Recurrent::Lstm => ("LstmSequenceGrad", 6, 3),
-            Recurrent::Rnn => ("RnnSequenceGrad", 5, 2),
-        };
-        Schema::own(name, 2).inputs(2, inputs).outputs(outputs)
-    }
-
-    fn infer(&self, cx: &InferCx<'_>) -> Result<Vec<Inferred>> {
-        let sizes = Sizes::infer(self.0, cx, true)?;
-        let (rows, state) = (sizes.rows(sizes.hidden), [sizes.batch, sizes.hidden]);
-        let inputs: [(usize, &[usize]); 4] = [
-            (PREVIOUS, &rows),
-            (BY_STATES, &rows),
-            (BY_LAST[0], &state),
-            (BY_LAST[1], &state),
-        ];
-        Sizes::check(cx, &inputs)?;
-        if self.0 != Recurrent::Rnn {
-            cx.input(PREVIOUS)?;
-        }
-        let dtype = cx.dtype(0)?;
-        let columns = sizes.rows(self.0.plan_cell().gates() * sizes.hidden);
-        let products = Inferred::from(Fact::fixed(dtype, &columns));
-        let state = Inferred::from(Fact::fixed(dtype, &state));
-        Ok(match self.0 {
-            Recurrent::Gru => vec![products.clone(), state, products],
-            Recurrent::Lstm => vec![products, state.clone(), state],
-            Recurrent::Rnn => vec![products, state],
-        })
-    }
-
-    fn eval(&self, cx: &EvalCx<'_>) -> Result<Vec<Tensor>> {
-        cx.check(self)?;
-        let (gates, packed) = (cx.input(0)?, cx.input(1)?);
-        let sizes = Sizes::of(self.0, cx.node, [gates.shape(), packed.shape()], true)?;
-        let sizes = sizes.ok_or_else(|| cx.invalid("its weights have another shape"))?;
-        let (n, columns) = (sizes.hidden, self.0.plan_cell().gates() * sizes.hidden);
-        let back = Back {
-            cell: self.0,
-            sizes,
-            weights: weights(self.0, unpacked(packed, [columns, n], true)?, None, n),
-            gates: gates.to_f64()?,
-            previous: floats(cx, PREVIOUS)?,
-            by_states: floats(cx, BY_STATES)?,
-        };
-        let [by_h, by_c] = BY_LAST.map(|index| floats(cx, index));
-        let state = || vec![0.0; sizes.batch * n];
-        let mut by_last = [by_h?.unwrap_or_else(state), by_c?.unwrap_or_else(state)];
-        let rows = || vec![0.0; sizes.time * sizes.batch * columns];
-        let mut by_products = [rows(), rows()];
-        for sequence in 0..sizes.batch {
-            back.run(sequence, &mut by_last, &mut by_products);
-        }
-        let products = |values| Tensor::from_f64(gates.dtype(), sizes.rows(columns), values);
-        let state = |values| Tensor::from_f64(gates.dtype(), [sizes.batch, n], values);
-        let ([input, recurrent], [h, c]) = (by_products, by_last);
-        Ok(match self.0 {
-            Recurrent::Gru => vec![products(input)?, state(h)?, products(recurrent)?],
-            Recurrent::Lstm => vec![products(input)?, state(h)?, state(c)?],
-            Recurrent::Rnn => vec![products(input)?, state(h)?],
-        })
-    }
-
-    fn grad(&self, cx: &mut GradCx<'_, '_>) -> Result<Vec<Option<ValueId>>> {
-        Err(cx.not_differentiable("it is part of a gradient itself"))
-    }
-
-    fn flops(&self, cx: &InferCx<'_>, _outputs: &[Inferred]) -> Option<u64> {
-        product_flops(cx)
-    }
-
-    fn examples(&self) -> Vec<Example> {
-        examples::sequence_grad(self.0, self.schema())
-    }
-}
-
-/// What a way back needs.
-struct Back {
-    cell: Recurrent,
-    sizes: Sizes,
-    weights: Weights,
-    gates: Vec<f64>,
-    previous: Option<Vec<f64>>,
-    by_states: Option<Vec<f64>>,
-}
-
-impl Back {
-    /// Goes back through a sequence: `by_last` becomes the gradients by the initial states.
-    fn run(&self, sequence: usize, by_last: &mut [Vec<f64>; 2], by_products: &mut [Vec<f64>; 2]) {
-        let (n, cell) = (self.sizes.hidden, self.cell.plan_cell());
-        let columns = cell.gates() * n;
-        let own = sequence * n..(sequence + 1) * n;
-        let [mut dh, mut dc] = [0, 1].map(|i| by_last[i][own.clone()].to_vec());
-        let mut unused = self.weights.zeros_like();
-        for step in (0..self.sizes.time).rev() {
-            let at = self.sizes.at(step, sequence, n);
-            if let Some(by_states) = &self.by_states {
-                let dy = &by_states[at..at + n];
-                dh.iter_mut().zip(dy).for_each(|(dh, dy)| *dh += dy);
-            }
-            let before = match &self.previous {
-                Some(previous) => &previous[at..at + n],
-                None => &[],
-            };
-            let (h, c) = match cell {
-                Cell::Lstm => (&[][..], before),
-                _ => (before, &[][..]),
-            };
-            let mut back = StepGrad {
-                h: vec![0.0; n],
-                c: vec![0.0; c.len()],
-                x: Vec::new(),
-            };
-            let made = self.made(step, sequence, c);
-            let weights = (&self.weights, &mut unused);
-            let grads = cell.gate_grads(weights, (h, c), &made, (&dh, &dc), &mut back);
-            let to = self.sizes.at(step, sequence, columns);
-            put(&mut by_products[0], to, &grads.input);
-            put(&mut by_products[1], to, &grads.recurrent);
-            let mut no_weights = vec![0.0; columns * n];
-            let zeros = vec![0.0; n];
-            affine_grad(
-                &self.weights.r,
-                &zeros,
-                &grads.recurrent,
-                &mut back.h,
-                &mut no_weights,
-            );
-            dh = back.h;
-            if cell == Cell::Lstm {
-                dc = back.c;
-            }
-        }
-        put(&mut by_last[0], own.start, &dh);
-        put(&mut by_last[1], own.start, &dc);
-    }
-
-    /// The step as it was, from what it kept and the cell state before it.
-    fn made(&self, step: usize, sequence: usize, c: &[f64]) -> Step {
-        let (n, kept) = (self.sizes.hidden, self.cell.saved() * self.sizes.hidden);
-        let at = self.sizes.at(step, sequence, kept);
-        let gates = self.gates[at..at + kept].to_vec();
-        let next = |i: usize| gates[2 * n + i] * c[i] + gates[i] * gates[3 * n + i];
-        match self.cell {
-            Recurrent::Lstm => Step {
-                c: (0..n).map(next).collect(),
-                gates,
-                ..Step::default()
-            },
-            Recurrent::Gru => {
-                let recurrent = [vec![0.0; 2 * n], gates[3 * n..].to_vec()].concat();
-                Step {
-                    gates,
-                    recurrent,
-                    ..Step::default()
-                }
-            }
-            Recurrent::Rnn => Step {
-                h: gates,
-                ..Step::default()
-            },
-        }
     }
 }
