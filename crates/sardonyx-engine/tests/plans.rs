@@ -63,6 +63,14 @@ fn a_session_predicts_as_the_interpreter_does() {
                 .expect("fixed shapes");
             let missing = plan.host_operators();
             assert!(missing.is_empty(), "{name}: {missing:?}");
+            let costs = plan.profile(1, || 0);
+            let fused = costs.iter().any(|cost| cost.kernel == "attention");
+            let is_split = costs.iter().any(|cost| cost.kernel == "softmax");
+            assert_eq!(
+                (fused, is_split),
+                (name == "attention", false),
+                "{name}: {costs:?}"
+            );
         }
     }
 }

@@ -272,7 +272,7 @@ impl Attention {
             };
             self.multiply(K, k, panel, &job);
         }
-        for (index, row) in rows.clone().enumerate() {
+        for (index, row) in rows.enumerate() {
             let line = scores.wrapping_add(index * score_len);
             // SAFETY: the line of scores was just written.
             unsafe { (self.softmax)(line, shape.keys) };
