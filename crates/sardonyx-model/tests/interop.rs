@@ -12,12 +12,16 @@ use sardonyx_onnx::{decode_tensor, tensor_from_proto};
 use sardonyx_ops::{infer, interpret};
 use sardonyx_tensor::Tensor;
 
-const CASES: [&str; 6] = [
+const CASES: [&str; 10] = [
     "tf2onnx_cnn",
     "tf2onnx_mlp",
     "torch_dynamo_cnn",
+    "torch_dynamo_gru",
+    "torch_dynamo_lstm",
     "torch_dynamo_mlp",
     "torch_script_cnn",
+    "torch_script_gru",
+    "torch_script_lstm",
     "torch_script_mlp",
 ];
 

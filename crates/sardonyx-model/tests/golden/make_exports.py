@@ -46,6 +46,22 @@ def stored_output(path):
     return onnx.numpy_helper.to_array(message)
 
 
+def torch_recurrent(cell, both_ways):
+    """Two layers over sequences of 6 steps, and a classifier of the mean of their states."""
+    import torch
+
+    class Network(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cell = cell(8, 12, 2, batch_first=True, bidirectional=both_ways)
+            self.head = torch.nn.Linear(24 if both_ways else 12, 5)
+
+        def forward(self, x):
+            return self.head(self.cell(x)[0].mean(1))
+
+    return Network()
+
+
 def torch_cases(folder):
     import torch
 
@@ -75,7 +91,9 @@ def torch_cases(folder):
         cnn[1].weight.uniform_(0.5, 1.5)
         cnn[1].bias.uniform_(-0.5, 0.5)
     generator = np.random.default_rng(7)
-    for name, module, shape in [("mlp", mlp, (12,)), ("cnn", cnn, (1, 14, 14))]:
+    lstm, gru = torch_recurrent(torch.nn.LSTM, True), torch_recurrent(torch.nn.GRU, False)
+    cases = [("mlp", mlp, (12,)), ("cnn", cnn, (1, 14, 14))]
+    for name, module, shape in [*cases, ("lstm", lstm, (6, 8)), ("gru", gru, (6, 8))]:
         module.eval()
         example = torch.randn(2, *shape)
         sample = generator.standard_normal((3, *shape)).astype(np.float32)

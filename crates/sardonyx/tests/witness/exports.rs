@@ -2,7 +2,9 @@
 //! ONNX Runtime predicted when they were exported, and are trained on from there.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use sardonyx::engine::{Pool, Session, SessionOptions};
 use sardonyx::onnx::{decode_tensor, tensor_from_proto};
 use sardonyx::tensor::{Philox, Tensor};
 use serde_json::Value;
@@ -160,4 +162,27 @@ fn a_convolutional_network_of_pytorchs_newer_exporter() {
 fn a_convolutional_network_of_tf2onnx() {
     // The mean over all pixels hides nearly all that tells these classes apart.
     check("tf2onnx_cnn", &[1, 14, 14], 10, 0.2);
+}
+
+/// Files hold no sequences, so these run as the library runs them.
+#[test]
+fn recurrent_networks_of_both_exporters_of_pytorch() {
+    let cases = ["script_gru", "script_lstm", "dynamo_gru", "dynamo_lstm"];
+    for case in cases.map(|case| format!("torch_{case}")) {
+        let model = sardonyx::model::load(&folder(&case).join("model.onnx")).expect("sound");
+        let pool = Arc::new(Pool::new(2).expect("two threads start"));
+        let mut session = Session::new(model, SessionOptions::new(pool)).expect("sound");
+        let input = [golden(&case, "input")];
+        let plan = session.executable(&input).expect("its input");
+        let missing = plan.expect("fixed shapes").host_operators();
+        assert!(missing.is_empty(), "{case}: {missing:?}");
+        let found = session.run(&input).expect("its input").remove(0);
+        let expected = golden(&case, "output");
+        assert_eq!(found.shape(), expected.shape(), "{case}");
+        let [found, expected] = [found, expected].map(|tensor| tensor.to_f64().expect("floats"));
+        for (found, expected) in found.iter().zip(&expected) {
+            let difference = (found - expected).abs();
+            assert!(difference <= 1e-5, "{case}: {found}, expected {expected}");
+        }
+    }
 }

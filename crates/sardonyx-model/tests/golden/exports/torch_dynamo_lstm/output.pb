@@ -1,0 +1,1 @@
+BoutputJ<l!{=tU>jqÌ<x¡c¾e¥(¾BjB=¸F>lH5=Puj¾¬J¾Hß?=œõK>‹=Jf¾$ó.¾
