@@ -1,7 +1,7 @@
 //! Which memory each value lives in. Values that share memory (views, updates in place) form one
 //! buffer; a buffer is a constant, a piece of state, or work with a first and a last call.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sardonyx_ir::{Graph, Producer, ValueId};
@@ -211,12 +211,14 @@ impl Buffers {
     }
 
     fn add_values(&mut self, graph: &Graph, links: &[StateLink]) -> Result<()> {
-        let is_state = |id: ValueId| links.iter().any(|link| link.input == id);
+        let states: BTreeSet<ValueId> = links.iter().map(|link| link.input).collect();
+        let made: BTreeSet<ValueId> = links.iter().map(|link| link.output).collect();
+        let outputs: BTreeSet<ValueId> = graph.outputs.iter().copied().collect();
         let producers = graph.producers();
         let consumers = graph.consumers();
         for (id, _) in graph.values() {
-            let is_output = graph.outputs.contains(&id);
-            let is_linked = is_state(id) || links.iter().any(|link| link.output == id);
+            let is_output = outputs.contains(&id);
+            let is_linked = states.contains(&id) || made.contains(&id);
             let is_used = !consumers[id.index()].is_empty() || is_output || is_linked;
             let Some(producer) = producers[id.index()] else {
                 continue;
@@ -227,7 +229,7 @@ impl Buffers {
             let (dtype, shape) = fixed(graph, id)?;
             let bytes = shape.iter().product::<usize>() * dtype.size_bytes().unwrap_or(0);
             let kind = match producer {
-                _ if is_state(id) => Kind::State(id),
+                _ if states.contains(&id) => Kind::State(id),
                 Producer::Initializer => Kind::Constant(id),
                 Producer::Input => Kind::Work { fixed: true },
                 Producer::Node(..) => Kind::Work { fixed: is_output },

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sardonyx_ir::{Graph, ValueId};
+use sardonyx_ir::{Graph, Node, ValueId};
 use sardonyx_kernels::{Arena, Call, Element, Isa, Machine, Pool, Program, Region, Timings};
 use sardonyx_passes::StateLink;
 use sardonyx_tensor::{DType, Data, Tensor};
@@ -109,7 +109,9 @@ impl Executable {
             .collect();
         let (stages, order) = schedule::stages(program);
         let program = Program::new(stages, layout.lengths)?;
-        let info = |index: usize| call_info(graph, nodes[index]);
+        let by_index: BTreeMap<usize, &Node> =
+            graph.nodes().map(|(id, node)| (id.index(), node)).collect();
+        let info = |index: usize| call_info(graph, by_index.get(&nodes[index]).copied());
         let infos = order.into_iter().map(info).collect();
         let (constants, state) = fill(graph, &buffers, &layout);
         let work = Arena::zeroed(layout.lengths.work);
@@ -335,11 +337,8 @@ fn find(bindings: &[Binding], what: &'static str, name: &str) -> Result<usize> {
         })
 }
 
-fn call_info(graph: &Graph, index: usize) -> CallInfo {
-    let node = graph
-        .nodes()
-        .find(|(id, _)| id.index() == index)
-        .map(|(_, node)| node);
+/// How a call is told; of one that no node stands behind, what it does.
+fn call_info(graph: &Graph, node: Option<&Node>) -> CallInfo {
     let Some(node) = node else {
         return CallInfo {
             node: "state".to_owned(),

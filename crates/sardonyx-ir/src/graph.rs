@@ -306,6 +306,14 @@ impl Graph {
         }
     }
 
+    /// Lets every node read `map(input)` instead of each of its inputs.
+    pub fn map_inputs(&mut self, map: impl Fn(ValueId) -> ValueId) {
+        let nodes = self.nodes.iter_mut().flatten();
+        for input in nodes.flat_map(|node| &mut node.inputs).flatten() {
+            *input = map(*input);
+        }
+    }
+
     /// Nodes in an order in which every node comes after those it reads from; among the free ones
     /// the earliest added comes first.
     ///

@@ -99,11 +99,15 @@ impl Patch {
     ///
     /// A value that replaces a graph output takes over its name, so that callers still find it.
     pub fn apply(self, graph: &mut Graph) -> bool {
-        self.apply_after(graph, &mut Replacements::default())
+        let mut replaced = Replacements::default();
+        let is_applied = self.apply_after(graph, &mut replaced);
+        replaced.settle(graph);
+        is_applied
     }
 
     /// As [`Patch::apply`], for one of several patches that were built against the same graph:
-    /// where it reads a value that one before it has replaced, it reads the replacement.
+    /// where it reads a value that one before it has replaced, it reads the replacement. Nodes of
+    /// the graph do so after [`Replacements::settle`], which has to follow the last patch.
     pub fn apply_after(self, graph: &mut Graph, earlier: &mut Replacements) -> bool {
         if self
             .removed
@@ -137,7 +141,7 @@ impl Patch {
         }
         for (old, new) in self.replaced {
             let new = earlier.resolve(moved(new));
-            replace_value(graph, old, new);
+            replace_output(graph, old, new);
             earlier.0.insert(old, new);
         }
         true
@@ -149,6 +153,14 @@ impl Patch {
 pub struct Replacements(BTreeMap<ValueId, ValueId>);
 
 impl Replacements {
+    /// Lets every node of `graph` read what has replaced its inputs: one sweep for any number of
+    /// patches.
+    pub fn settle(&self, graph: &mut Graph) {
+        if !self.0.is_empty() {
+            graph.map_inputs(|id| self.resolve(id));
+        }
+    }
+
     fn resolve(&self, mut id: ValueId) -> ValueId {
         while let Some(&newer) = self.0.get(&id) {
             id = newer;
@@ -157,11 +169,18 @@ impl Replacements {
     }
 }
 
-fn replace_value(graph: &mut Graph, old: ValueId, new: ValueId) {
-    let is_output = graph.outputs.contains(&old);
+/// Lets the outputs of `graph` that are `old` be `new`, under the name of the old one.
+fn replace_output(graph: &mut Graph, old: ValueId, new: ValueId) {
+    if !graph.outputs.contains(&old) {
+        return;
+    }
     let is_fresh = !graph.inputs.contains(&new) && !graph.outputs.contains(&new);
-    graph.replace_uses(old, new);
-    if is_output && is_fresh {
+    for output in &mut graph.outputs {
+        if *output == old {
+            *output = new;
+        }
+    }
+    if is_fresh {
         let name = graph.value_name(old).to_owned();
         graph.rename_value(old, &format!("{name}_replaced"));
         graph.rename_value(new, &name);

@@ -1,12 +1,16 @@
 //! Lets a convolution, a dense layer or a normalization do what follows it while its result is in registers: add a
 //! bias or a residual, pool, apply the activation.
 
+use std::collections::BTreeSet;
+
 use sardonyx_ir::{Attr, Fact, Graph, Node, NodeId, Patch, Producer, SARDONYX, ValueId};
 use sardonyx_ops::ops::batch_norm_nhwc;
 use sardonyx_ops::ops::conv_nhwc::Conv2d;
 use sardonyx_ops::ops::gate::Activation;
 use sardonyx_ops::ops::pool_nhwc::Pool2d;
 use sardonyx_ops::{Builder, Result};
+
+use crate::ancestry::Ancestry;
 
 /// What a plan may fuse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +29,8 @@ pub fn fuse(graph: &Graph, purpose: FuseFor) -> Result<Vec<Patch>> {
     let view = View {
         graph,
         consumers: graph.consumers(),
-        producers: graph.producers(),
+        ancestry: Ancestry::of(graph)?,
+        outputs: graph.outputs.iter().copied().collect(),
         purpose,
     };
     let mut patches = Vec::new();
@@ -74,7 +79,8 @@ impl Slots {
 struct View<'g> {
     graph: &'g Graph,
     consumers: Vec<Vec<NodeId>>,
-    producers: Vec<Option<Producer>>,
+    ancestry: Ancestry<'g>,
+    outputs: BTreeSet<ValueId>,
     purpose: FuseFor,
 }
 
@@ -82,7 +88,7 @@ impl View<'_> {
     fn only_reader(&self, node: &Node) -> Option<NodeId> {
         let output = node.output(0)?;
         match self.consumers[output.index()][..] {
-            [reader] if !self.graph.outputs.contains(&output) => Some(reader),
+            [reader] if !self.outputs.contains(&output) => Some(reader),
             _ => None,
         }
     }
@@ -125,11 +131,11 @@ impl View<'_> {
             return Ok(false);
         }
         let is_bias = added.len() == 1 && added.last() == own.last() && own.len() > 1;
-        let is_weight = self.producers[other.index()] == Some(Producer::Initializer);
+        let is_weight = self.ancestry.producer(other) == Some(Producer::Initializer);
         let slots = Slots::of(node).expect("only layers take over");
         let slot = if is_bias && is_weight {
             slots.bias
-        } else if added == own && self.is_earlier(other, node) {
+        } else if added == own && !self.needs(other, output) {
             slots.residual
         } else {
             None
@@ -142,23 +148,12 @@ impl View<'_> {
         Ok(true)
     }
 
-    /// Whether `value` does not depend on `node`, so that `node` may read it.
-    fn is_earlier(&self, value: ValueId, node: &Node) -> bool {
-        let mut pending = vec![value];
-        let mut seen = vec![false; self.graph.value_count()];
-        while let Some(value) = pending.pop() {
-            if std::mem::replace(&mut seen[value.index()], true) {
-                continue;
-            }
-            if let Some(Producer::Node(id, _)) = self.producers[value.index()] {
-                let source = self.graph.node(id);
-                if source.outputs.first() == node.outputs.first() {
-                    return false;
-                }
-                pending.extend(source.inputs.iter().flatten());
-            }
+    /// Whether `value` is computed from `output`, so that what makes `output` cannot read it.
+    fn needs(&self, value: ValueId, output: ValueId) -> bool {
+        match self.ancestry.producer(output) {
+            Some(Producer::Node(id, _)) => self.ancestry.needs(value, id),
+            _ => false,
         }
-        true
     }
 
     fn activate(&self, node: &Node, reader: &Node, fused: &mut Node) -> Result<bool> {

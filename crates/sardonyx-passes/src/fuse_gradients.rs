@@ -2,10 +2,14 @@
 //! gradient of another path (at a residual connection), and apply the gate of the activation that
 //! made the layer's input.
 
-use sardonyx_ir::{Attr, Fact, Graph, Node, NodeId, Patch, Producer, SARDONYX, ValueId};
+use std::collections::BTreeSet;
+
+use sardonyx_ir::{Attr, Fact, Graph, Node, NodeId, Patch, SARDONYX, ValueId};
 use sardonyx_ops::ops::gate::Activation;
 use sardonyx_ops::ops::{conv_nhwc, dense, depthwise_nhwc};
 use sardonyx_ops::{Builder, Result};
+
+use crate::ancestry::Ancestry;
 
 /// Patches of input gradients that can take over their only reader: an `Add` or a `Gate`. For
 /// graphs that have been differentiated.
@@ -16,8 +20,9 @@ pub fn fuse_gradients(graph: &Graph) -> Result<Vec<Patch>> {
     let view = View {
         graph,
         consumers: graph.consumers(),
-        producers: graph.producers(),
+        ancestry: Ancestry::of(graph)?,
     };
+    let outputs: BTreeSet<ValueId> = graph.outputs.iter().copied().collect();
     let mut patches = Vec::new();
     for (id, node) in graph.nodes() {
         // A gate comes last: nothing can be added behind it.
@@ -28,7 +33,7 @@ pub fn fuse_gradients(graph: &Graph) -> Result<Vec<Patch>> {
             continue;
         };
         if let [reader] = view.consumers[output.index()][..]
-            && !graph.outputs.contains(&output)
+            && !outputs.contains(&output)
         {
             patches.extend(view.take_over([id, reader], output, slots)?);
         }
@@ -53,7 +58,7 @@ fn slots(node: &Node) -> Option<[usize; 2]> {
 struct View<'g> {
     graph: &'g Graph,
     consumers: Vec<Vec<NodeId>>,
-    producers: Vec<Option<Producer>>,
+    ancestry: Ancestry<'g>,
 }
 
 impl View<'_> {
@@ -82,7 +87,7 @@ impl View<'_> {
             return Ok(None);
         };
         let same = shape(other).is_some() && shape(other) == shape(output);
-        if !same || self.depends(other, output) {
+        if !same || self.ancestry.needs(other, id) {
             return Ok(None);
         }
         if fused.inputs.len() <= slot {
@@ -104,23 +109,5 @@ impl View<'_> {
         patch.remove_node(reader_id);
         patch.replace(old, made);
         Ok(Some(patch))
-    }
-
-    /// Whether `value` is computed from `source`.
-    fn depends(&self, value: ValueId, source: ValueId) -> bool {
-        let mut pending = vec![value];
-        let mut seen = vec![false; self.graph.value_count()];
-        while let Some(value) = pending.pop() {
-            if value == source {
-                return true;
-            }
-            if std::mem::replace(&mut seen[value.index()], true) {
-                continue;
-            }
-            if let Some(Producer::Node(id, _)) = self.producers[value.index()] {
-                pending.extend(self.graph.node(id).inputs.iter().flatten());
-            }
-        }
-        false
     }
 }

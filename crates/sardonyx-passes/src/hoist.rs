@@ -134,7 +134,7 @@ pub fn hoist(graph: &mut Graph) -> Result<Vec<Hoisted>> {
         }
         let name = format!("{}/packed", graph.value_name(parameter));
         let packed = graph.add_initializer(&name, tensor);
-        graph.replace_uses(output, packed);
+        replace(graph, &consumers[output.index()], output, packed);
         hoisted.push(Hoisted {
             parameter,
             packed,
@@ -142,6 +142,22 @@ pub fn hoist(graph: &mut Graph) -> Result<Vec<Hoisted>> {
         });
     }
     Ok(hoisted)
+}
+
+/// Lets the graph's outputs, and `readers`, which are all nodes that read `old`, use `new`.
+fn replace(graph: &mut Graph, readers: &[NodeId], old: ValueId, new: ValueId) {
+    let change = |value: &mut ValueId| {
+        if *value == old {
+            *value = new;
+        }
+    };
+    graph.outputs.iter_mut().for_each(change);
+    for &reader in readers {
+        if graph.get_node(reader).is_some() {
+            let inputs = graph.node_mut(reader).inputs.iter_mut();
+            inputs.flatten().for_each(change);
+        }
+    }
 }
 
 /// The layout operators that `parameter` goes through, while each is the only reader.

@@ -7,6 +7,7 @@
 //!
 //! Invariants: no kernels, no IO, no state; the same graph gives the same patches.
 
+mod ancestry;
 mod autodiff;
 mod channels_last;
 mod dead_code;

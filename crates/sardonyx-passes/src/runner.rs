@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use sardonyx_ir::{Graph, Patch, Replacements};
 
 use crate::Result;
@@ -13,15 +15,20 @@ const MAX_ROUNDS: usize = 1000;
 pub fn apply(graph: &mut Graph, pass: impl Fn(&Graph) -> Result<Vec<Patch>>) -> Result<usize> {
     let mut applied = 0;
     let mut replaced = Replacements::default();
-    for patch in pass(graph)? {
-        let label = patch.label.clone();
+    let patches = pass(graph)?;
+    let labels: BTreeSet<String> = match cfg!(debug_assertions) {
+        true => patches.iter().map(|patch| patch.label.clone()).collect(),
+        false => BTreeSet::new(),
+    };
+    for patch in patches {
         if patch.is_empty() || !patch.apply_after(graph, &mut replaced) {
             continue;
         }
         applied += 1;
-        debug_assert_eq!(graph.verify(), Ok(()), "after {label}");
     }
     if applied > 0 {
+        replaced.settle(graph);
+        debug_assert_eq!(graph.verify(), Ok(()), "after {labels:?}");
         sardonyx_ops::infer(graph)?;
     }
     Ok(applied)
