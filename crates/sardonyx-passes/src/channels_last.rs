@@ -3,6 +3,7 @@
 //! which `sink_transposes` then cancels against those of its neighbours.
 
 use sardonyx_ir::{Attr, Graph, Node, NodeId, Patch, SARDONYX, ValueId};
+use sardonyx_ops::ops::batch_normalization::SAMPLE_VARIANCE;
 use sardonyx_ops::ops::conv::ConvGeometry;
 use sardonyx_ops::ops::conv_nhwc::Conv2d;
 use sardonyx_ops::ops::pool_nhwc::Pool2d;
@@ -207,9 +208,11 @@ fn batch_norm(graph: &Graph, id: NodeId, node: &Node) -> Result<Option<Patch>> {
     if node.flag("training_mode", false)? {
         let mut inputs = node.inputs.clone();
         inputs[0] = Some(rows);
+        let is_sample = node.flag(SAMPLE_VARIANCE, false)?;
         let attributes = [
             ("epsilon", Attr::Float(epsilon)),
             ("momentum", Attr::Float(node.float("momentum", 0.9)?)),
+            (SAMPLE_VARIANCE, Attr::Int(is_sample.into())),
         ];
         let made = builder.node((SARDONYX, "BatchNormNhwc"), &inputs, &attributes, 5)?;
         let patch = finish(builder, id, made[0])?;

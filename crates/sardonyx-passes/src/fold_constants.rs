@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use sardonyx_ir::{Graph, Node, Patch, ValueId};
 use sardonyx_ops::{EvalCx, MAX_OPSET, Result, lookup};
+use sardonyx_tensor::Tensor;
 
 /// Folding that would make more than this many elements is left to run time: a file of a few
 /// bytes can ask for any size (`ConstantOfShape`, `Tile`, `Expand`).
@@ -21,11 +22,14 @@ pub fn fold_constants(graph: &Graph, variable: &BTreeSet<ValueId>) -> Result<Vec
         }
         let opset = graph.opset(&node.domain).unwrap_or(MAX_OPSET);
         let operator = lookup(node, opset)?;
+        let likeness = likeness(graph, node)?;
         let constant = |id| graph.constant(id).map(AsRef::as_ref);
-        let inputs = node
-            .inputs
-            .iter()
-            .map(|input| input.and_then(constant))
+        let inputs = node.inputs.iter().enumerate();
+        let inputs = inputs
+            .map(|(slot, input)| match slot {
+                1 if likeness.is_some() => likeness.as_ref(),
+                _ => input.and_then(constant),
+            })
             .collect();
         let outputs = operator.eval(&EvalCx {
             node,
@@ -41,6 +45,16 @@ pub fn fold_constants(graph: &Graph, variable: &BTreeSet<ValueId>) -> Result<Vec
         patch.remove_node(id);
     }
     Ok(vec![patch])
+}
+
+/// What stands for the second input of `CastLike`, of which only the type matters: constants that
+/// follow the type of an activation are folded, too.
+fn likeness(graph: &Graph, node: &Node) -> Result<Option<Tensor>> {
+    let like = node.input(1).filter(|_| node.is("CastLike"));
+    let Some(fact) = like.and_then(|like| graph.fact(like)) else {
+        return Ok(None);
+    };
+    Ok(Some(Tensor::zeros(fact.dtype, [0])?))
 }
 
 fn is_foldable(graph: &Graph, node: &Node, variable: &BTreeSet<ValueId>) -> bool {
@@ -61,6 +75,7 @@ fn is_foldable(graph: &Graph, node: &Node, variable: &BTreeSet<ValueId>) -> bool
         && node
             .inputs
             .iter()
+            .take(if node.is("CastLike") { 1 } else { usize::MAX })
             .flatten()
             .all(|input| graph.constant(*input).is_some() && !variable.contains(input))
         && node.outputs.iter().flatten().all(|&output| fits(output))

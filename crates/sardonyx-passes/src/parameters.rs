@@ -6,8 +6,21 @@ use sardonyx_ir::{Graph, Node, Producer, ValueId};
 /// like parameters but are not to be trained, such as the statistics of its preprocessing.
 pub const CONSTANTS_KEY: &str = "sardonyx.constants";
 
+/// Operators that bring weights into the form that their reader wants, as exporters write them:
+/// PyTorch's order of gates and of a matrix's axes differs from ONNX's.
+const MOVES: [&str; 8] = [
+    "Concat",
+    "Flatten",
+    "Identity",
+    "Reshape",
+    "Slice",
+    "Squeeze",
+    "Transpose",
+    "Unsqueeze",
+];
+
 /// The values that training changes: float initializers that a node reads as its weight, bias or
-/// scale. Constants of arithmetic (a factor, a mean to subtract, a clip's bound) are not, nor is
+/// scale, as they are or moved about. Constants of arithmetic (a factor, a mean to subtract, a clip's bound) are not, nor is
 /// what the model's metadata lists under [`CONSTANTS_KEY`].
 pub fn trainable_parameters(graph: &Graph) -> Vec<ValueId> {
     let listed = graph.metadata.get(CONSTANTS_KEY).map_or("", String::as_str);
@@ -23,15 +36,39 @@ pub fn trainable_parameters(graph: &Graph) -> Vec<ValueId> {
     let mut found = BTreeSet::new();
     for (_, node) in graph.nodes() {
         for slot in 0..node.inputs.len() {
-            let Some(input) = node.input(slot).filter(|&id| is_parameter(id)) else {
+            let Some(input) = node.input(slot) else {
                 continue;
             };
-            if is_weight_slot(graph, &producers, node, slot) {
-                found.insert(input);
+            let sources = sources(graph, &producers, input);
+            if sources.is_empty() || !is_weight_slot(graph, &producers, node, slot) {
+                continue;
             }
+            found.extend(sources.into_iter().filter(|&id| is_parameter(id)));
         }
     }
     found.into_iter().collect()
+}
+
+/// The initializers that `value` is made of by nothing but moves; none when it is made otherwise.
+fn sources(graph: &Graph, producers: &[Option<Producer>], value: ValueId) -> Vec<ValueId> {
+    let mut sources = Vec::new();
+    let mut open = vec![value];
+    while let Some(value) = open.pop() {
+        if graph.initializers.contains_key(&value) {
+            sources.push(value);
+            continue;
+        }
+        let Some(Producer::Node(id, 0)) = producers[value.index()] else {
+            return Vec::new();
+        };
+        let node = graph.node(id);
+        match node.op_type.as_str() {
+            "Concat" if node.is("Concat") => open.extend(node.inputs.iter().flatten()),
+            op if node.is(op) && MOVES.contains(&op) => open.extend(node.input(0)),
+            _ => return Vec::new(),
+        }
+    }
+    sources
 }
 
 fn is_weight_slot(graph: &Graph, producers: &[Option<Producer>], node: &Node, slot: usize) -> bool {
@@ -70,9 +107,9 @@ fn is_bias(graph: &Graph, producers: &[Option<Producer>], node: &Node, slot: usi
         "Gemm",
         "MatMul",
     ];
-    let size = graph
-        .initializers
-        .get(&own)
-        .map_or(0, |tensor| tensor.len());
+    let own = sources(graph, producers, own).into_iter();
+    let size: usize = own
+        .map(|id| graph.initializers.get(&id).map_or(0, |tensor| tensor.len()))
+        .sum();
     source.domain == sardonyx_ir::ONNX && is_product.contains(&&*source.op_type) && size > 1
 }

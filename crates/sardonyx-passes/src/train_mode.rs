@@ -2,6 +2,7 @@
 //! batch's statistics, dropout drops.
 
 use sardonyx_ir::{Attr, Fact, Graph, Node, NodeId, Patch, SARDONYX, ValueId};
+use sardonyx_ops::ops::batch_normalization::SAMPLE_VARIANCE;
 use sardonyx_ops::{OpError, Result};
 use sardonyx_tensor::DType;
 
@@ -14,7 +15,7 @@ pub struct StateLink {
     pub output: ValueId,
 }
 
-/// Puts `BatchNormalization` and `Dropout` nodes into training mode. `step` is a scalar `i64`
+/// Puts `BatchNormalization` (with running variances as PyTorch keeps them) and `Dropout` nodes into training mode. `step` is a scalar `i64`
 /// value that counts steps, and `seed` the run's seed: dropout masks are a function of both.
 ///
 /// # Errors
@@ -49,8 +50,9 @@ fn train_batch_norm(graph: &mut Graph, id: NodeId, node: &Node) -> Result<Vec<St
         links.push(StateLink { input, output });
     }
     let node = graph.node_mut(id);
-    node.attributes
-        .insert("training_mode".to_owned(), Attr::Int(1));
+    for name in ["training_mode", SAMPLE_VARIANCE] {
+        node.attributes.insert(name.to_owned(), Attr::Int(1));
+    }
     node.outputs.truncate(1);
     node.outputs
         .extend(links.iter().map(|link| Some(link.output)));

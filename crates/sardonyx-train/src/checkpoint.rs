@@ -16,7 +16,6 @@ use sardonyx_tensor::{Data, Tensor, bf16, f16};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use crate::atomic::write_atomic;
 use crate::error::{Result, TrainError};
 
 /// Name of the metadata entry: what the file is, and the version of its layout.
@@ -141,7 +140,7 @@ impl Checkpoint {
     /// # Errors
     /// As [`Checkpoint::to_bytes`], or when the system refuses.
     pub fn save(&self, path: &Path) -> Result<()> {
-        write_atomic(path, &self.to_bytes()?)
+        Ok(sardonyx_onnx::write_atomic(path, &self.to_bytes()?)?)
     }
 
     /// Reads a checkpoint of at most `limit` bytes.

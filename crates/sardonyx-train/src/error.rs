@@ -36,6 +36,9 @@ pub enum TrainError {
     /// The model's file cannot be read or written.
     #[error(transparent)]
     File(#[from] sardonyx_model::ModelError),
+    /// A file cannot be written whole.
+    #[error(transparent)]
+    Write(#[from] sardonyx_onnx::OnnxError),
     /// The run has nothing to resume from.
     #[error(
         "there is no checkpoint `{}`; hint: the run ended before its first step, or this is not \

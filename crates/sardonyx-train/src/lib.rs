@@ -5,7 +5,6 @@
 //! in. Files are written to a temporary name, synced and renamed, or appended line by line. What
 //! is computed over a data set is computed over all of it at once, never averaged per batch.
 
-mod atomic;
 mod checkpoint;
 mod classify;
 pub mod config;
@@ -25,7 +24,7 @@ pub use classify::{Classifier, Evaluation, Guess, INPUT_KEY, evaluate, input_spe
 pub use early_stop::{EarlyStopConfig, EarlyStopState, EarlyStopping, Mode, Verdict};
 pub use error::{Result, TrainError};
 pub use loss::{CrossEntropy, LossConfig};
-pub use optimizer::{Adam, AdamW, OptimizerConfig, Sgd};
+pub use optimizer::{Adam, AdamW, OptimizerConfig, Sgd, check_clip_norm};
 pub use run::{Environment, EventLog, MetricsLine, MetricsLog, RunFolder, RunName};
 pub use sardonyx_engine::{Isa, Pool};
 pub use schedule::{Decay, OneCycle, Plateau, PlateauConfig, Position, Schedule};

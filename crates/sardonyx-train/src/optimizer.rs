@@ -236,6 +236,16 @@ impl OptimizerConfig {
     }
 }
 
+/// Checks a limit of the norm of all gradients together.
+///
+/// # Errors
+/// When it is not a number above zero.
+pub fn check_clip_norm(key: &str, clip_norm: Option<f64>) -> Result<()> {
+    clip_norm.map_or(Ok(()), |limit| {
+        check_number(key, limit, f64::MIN_POSITIVE.., "above zero")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -280,6 +290,9 @@ mod tests {
             "train.optimizer.nesterov",
         );
         check(json!({"name": "adamw", "lr": -1}), "train.optimizer.lr: -1");
+        assert!(check_clip_norm("train.clip_norm", Some(0.0)).is_err());
+        assert!(check_clip_norm("train.clip_norm", Some(f64::NAN)).is_err());
+        assert!(check_clip_norm("train.clip_norm", Some(0.5)).is_ok());
         check(json!({"name": "adam", "lr": "fast"}), "invalid type");
     }
 }

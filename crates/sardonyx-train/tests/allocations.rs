@@ -66,7 +66,9 @@ fn check_predictions(entry: &Entry, model: &Graph, threads: usize) {
     let mut session = Session::new(model.clone(), options).expect("a sound model");
     let shape = [&[BATCH], &small::sample_shape(entry)[..]].concat();
     let input = Tensor::from_fn(shape, |index| (index % 7) as f32).expect("a small shape");
-    let executable = session.executable(&[input.clone()]).expect("a sound input");
+    let executable = session
+        .executable(std::slice::from_ref(&input))
+        .expect("a sound input");
     let executable = executable.expect("no shape depends on data");
     let host = executable.host_operators();
     if runs_on_host(entry, &host, host.len()) {

@@ -38,8 +38,9 @@ fn batch(step: usize) -> (Vec<f32>, Vec<i64>) {
     (samples, labels)
 }
 
-fn check(name: &str, optimizer: OptimizerConfig) {
-    check_files(["trajectory.json", "trajectory.onnx"], name, optimizer, 6);
+fn check(name: &str, optimizer: OptimizerConfig, clip_norm: Option<f64>) {
+    let files = ["trajectory.json", "trajectory.onnx"];
+    check_files(files, name, (optimizer, clip_norm), 6);
 }
 
 /// The recurrent network `name`, which has `n_weights`, runs without a reference evaluation too.
@@ -51,7 +52,7 @@ fn check_recurrent(name: &str, n_weights: usize) {
     };
     let model = format!("recurrent_{name}.onnx");
     let optimizer = OptimizerConfig::Adam(adam);
-    let state = check_files(["recurrent.json", &model], name, optimizer, n_weights);
+    let state = check_files(["recurrent.json", &model], name, (optimizer, None), n_weights);
     assert_eq!(state.host_operators(), BTreeMap::new());
 }
 
@@ -59,7 +60,7 @@ fn check_recurrent(name: &str, n_weights: usize) {
 fn check_files(
     [json, model]: [&str; 2],
     name: &str,
-    optimizer: OptimizerConfig,
+    (optimizer, clip_norm): (OptimizerConfig, Option<f64>),
     n_weights: usize,
 ) -> TrainState {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
@@ -70,6 +71,7 @@ fn check_files(
     let pool = Arc::new(Pool::new(2).expect("threads start"));
     let options = StepOptions {
         optimizer,
+        clip_norm,
         ..StepOptions::new(pool)
     };
     let mut state = TrainState::compile(&model, BATCH, options).expect("trainable");
@@ -113,7 +115,17 @@ fn sgd_with_momentum_follows_pytorch() {
         nesterov: true,
         ..Sgd::default()
     };
-    check("sgd", OptimizerConfig::Sgd(sgd));
+    check("sgd", OptimizerConfig::Sgd(sgd), None);
+}
+
+#[test]
+fn gradients_clipped_by_their_norm_follow_pytorch() {
+    let sgd = Sgd {
+        lr: 0.05,
+        momentum: 0.9,
+        ..Sgd::default()
+    };
+    check("clipped", OptimizerConfig::Sgd(sgd), Some(0.5));
 }
 
 #[test]
@@ -123,7 +135,7 @@ fn adam_follows_pytorch() {
         weight_decay: 1e-3,
         ..Adam::default()
     };
-    check("adam", OptimizerConfig::Adam(adam));
+    check("adam", OptimizerConfig::Adam(adam), None);
 }
 
 #[test]
@@ -133,7 +145,7 @@ fn adamw_follows_pytorch() {
         weight_decay: 1e-2,
         ..AdamW::default()
     };
-    check("adamw", OptimizerConfig::AdamW(adamw));
+    check("adamw", OptimizerConfig::AdamW(adamw), None);
 }
 
 #[test]

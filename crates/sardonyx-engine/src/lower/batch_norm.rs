@@ -4,6 +4,7 @@ use sardonyx_kernels::{
     BatchFold, BatchGradFold, BatchGradSums, BatchMoments, BatchShape, Gate, Op,
 };
 use sardonyx_ops::ops::batch_norm_nhwc::{RESIDUAL, SAVED};
+use sardonyx_ops::ops::batch_normalization::SAMPLE_VARIANCE;
 use sardonyx_ops::ops::gate::Activation;
 
 use super::dense::activation as kernel_activation;
@@ -51,7 +52,11 @@ impl Statistics {
         let mut operands = vec![partials, Slot::Value(cx.input(1)), mean, inv_std, slope];
         operands.extend(running.map(|[old, _]| old));
         operands.extend(running.map(|[_, next]| next));
-        lowered.push(BatchFold::new(shape, epsilon, momentum), operands);
+        let mut fold = BatchFold::new(shape, epsilon, momentum);
+        if cx.node.flag(SAMPLE_VARIANCE, false)? {
+            fold = fold.with_unbiased_running();
+        }
+        lowered.push(fold, operands);
         Ok(Statistics {
             mean,
             inv_std,

@@ -6,7 +6,7 @@ use sardonyx_ir::{Attr, Dim, Fact, Node, SARDONYX, ValueId};
 use sardonyx_tensor::Tensor;
 
 use crate::normalize::{Layout, add_bias, scaled, sum_by};
-use crate::ops::batch_normalization::epsilon;
+use crate::ops::batch_normalization::{epsilon, kept_variances};
 use crate::ops::gate::{Activation, emit_gate};
 use crate::{
     EvalCx, Example, GradCx, InferCx, Inferred, OpError, Operator, Result, Schema, element_flops,
@@ -22,7 +22,7 @@ pub const RESIDUAL: usize = 5;
 pub const SAVED: [usize; 2] = [3, 4];
 
 /// Inputs `x` `[..., C]`; `scale`, `bias`, running `mean` and `var` `[C]`; optional residual (as
-/// x). Attributes `epsilon`, `momentum`, `activation`, `alpha`, `beta`. Outputs
+/// x). Attributes `epsilon`, `momentum`, `sample_variance`, `activation`, `alpha`, `beta`. Outputs
 /// `activation((x - mean) / sqrt(var + epsilon) scale + bias + residual)` by the batch's own
 /// statistics, the next running mean and variance, and the batch's mean and
 /// `1 / sqrt(var + epsilon)`.
@@ -112,6 +112,8 @@ impl Operator for Forward {
             y.iter_mut().zip(residual).for_each(|(y, r)| *y += r);
         }
         y.iter_mut().for_each(|y| *y = activation.apply(*y));
+        let count = xs.len() / statistics.mean.len().max(1);
+        let kept = kept_variances(cx.node, &statistics.variance, count)?;
         let momentum = f64::from(cx.node.float("momentum", 0.9)?);
         let blend = |(old, new): (&f64, &f64)| old * momentum + new * (1.0 - momentum);
         let next = |old: &[f64], new: &[f64]| old.iter().zip(new).map(blend).collect();
@@ -119,7 +121,7 @@ impl Operator for Forward {
         Ok(vec![
             Tensor::from_f64(x.dtype(), x.shape(), y)?,
             vector(next(&values[2], &statistics.mean))?,
-            vector(next(&values[3], &statistics.variance))?,
+            vector(next(&values[3], &kept))?,
             vector(statistics.mean.clone())?,
             vector(statistics.inv_std(epsilon))?,
         ])

@@ -1,7 +1,7 @@
 //! `BatchNormalization` (Ioffe and Szegedy, arXiv 1502.03167) in both forms: with the running
 //! statistics, and (`training_mode`) with those of the batch, where it also gives the running
 //! statistics' next values, `running * momentum + batch * (1 - momentum)`, the variance being the
-//! population's.
+//! population's, or the sample's by [`SAMPLE_VARIANCE`].
 
 use sardonyx_ir::{Attr, Dim, Fact, Node, ValueId};
 use sardonyx_tensor::Tensor;
@@ -19,6 +19,19 @@ pub static OPS: &[&dyn Operator] = &[&BatchNormalization, &BatchNormalizationGra
 struct BatchNormalization;
 
 const SCHEMA: Schema = Schema::standard("BatchNormalization", 9, 5).outputs(3);
+
+/// Attribute of plans, no standard one: the running variance is the mean of the samples' (divided
+/// by one less than their number), as PyTorch keeps it. ONNX and Keras keep the population's.
+pub const SAMPLE_VARIANCE: &str = "sample_variance";
+
+/// The batch's variances as the running ones take them up, of `count` elements each.
+pub(crate) fn kept_variances(node: &Node, variances: &[f64], count: usize) -> Result<Vec<f64>> {
+    let factor = match node.flag(SAMPLE_VARIANCE, false)? {
+        true => count as f64 / count.saturating_sub(1).max(1) as f64,
+        false => 1.0,
+    };
+    Ok(variances.iter().map(|variance| variance * factor).collect())
+}
 
 /// The small number under the root.
 pub(crate) fn epsilon(node: &Node) -> Result<f64> {
@@ -113,7 +126,9 @@ impl Operator for BatchNormalization {
         if training {
             let momentum = f64::from(cx.node.float("momentum", 0.9)?);
             let blend = |(old, new): (&f64, &f64)| old * momentum + new * (1.0 - momentum);
-            let pairs = [(mean, &statistics.mean), (variance, &statistics.variance)];
+            let count = xs.len() / statistics.mean.len().max(1);
+            let kept = kept_variances(cx.node, &statistics.variance, count)?;
+            let pairs = [(mean, &statistics.mean), (variance, &kept)];
             for (input, (old, new)) in inputs[2..].iter().zip(pairs) {
                 let next = old.iter().zip(new).map(blend).collect();
                 outputs.push(Tensor::from_f64(input.dtype(), input.shape(), next)?);
@@ -168,6 +183,10 @@ impl Operator for BatchNormalization {
             training("training on rows", &[5, 2]).attr("epsilon", 0.01f32),
             training("training with all outputs", &[4, 2, 3])
                 .attr("momentum", 0.7f32)
+                .outputs(3)
+                .no_grad("running statistics are taken to be constants"),
+            training("training with the samples' variance", &[4, 2, 3])
+                .attr(SAMPLE_VARIANCE, 1i64)
                 .outputs(3)
                 .no_grad("running statistics are taken to be constants"),
         ]

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::atomic::write_atomic;
 use crate::error::{Result, TrainError};
 
 /// Longest name of a run, in bytes.
@@ -99,7 +98,7 @@ impl RunFolder {
     /// # Errors
     /// When the system refuses; an old file of that name is then untouched.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        write_atomic(&self.file(name), bytes)
+        Ok(sardonyx_onnx::write_atomic(&self.file(name), bytes)?)
     }
 
     /// Writes a value as an indented JSON file of the run.

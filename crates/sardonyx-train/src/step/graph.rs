@@ -32,6 +32,7 @@ pub(super) struct StepSpec {
     pub(super) batch_len: usize,
     pub(super) loss: LossConfig,
     pub(super) rule: UpdateRule,
+    pub(super) clip_norm: Option<f64>,
     pub(super) seed: u64,
     pub(super) isa: Isa,
 }
@@ -119,7 +120,7 @@ pub(super) fn build(model: &Graph, spec: &StepSpec) -> Result<StepGraph> {
         })
         .collect();
     step.graph = graph;
-    step.update(&trained, spec.rule)?;
+    step.update(&trained, spec)?;
     step.finish()?;
     Ok(step)
 }
@@ -218,24 +219,42 @@ pub(crate) fn class_count(graph: &Graph) -> Result<usize> {
 
 impl StepGraph {
     /// Adds gradients and updates of the parameters.
-    fn update(&mut self, trained: &[(ValueId, StateEntry)], rule: UpdateRule) -> Result<()> {
+    fn update(&mut self, trained: &[(ValueId, StateEntry)], spec: &StepSpec) -> Result<()> {
         let wrt: Vec<ValueId> = trained.iter().map(|(id, _)| *id).collect();
         infer(&mut self.graph)?;
         let loss = self.graph.outputs[LOSS];
         let grads = differentiate(&mut self.graph, loss, &wrt)?;
+        let known: Vec<ValueId> = grads.iter().copied().flatten().collect();
+        let scale = match spec.clip_norm {
+            Some(limit) if !known.is_empty() => Some(self.clip(&known, limit)?),
+            _ => None,
+        };
         for ((parameter, entry), grad) in trained.iter().zip(grads) {
             // A parameter that the loss does not depend on stays as it is.
             let Some(grad) = grad else { continue };
-            self.update_one(*parameter, entry, grad, rule)?;
+            self.update_one((*parameter, entry), [Some(grad), scale], spec.rule)?;
         }
         Ok(())
     }
 
+    /// The factor that keeps the norm of all gradients together below `limit`. Gradients of packed
+    /// weights have zeros where the panels are padded.
+    fn clip(&mut self, grads: &[ValueId], limit: f64) -> Result<ValueId> {
+        let limit = Tensor::scalar(limit);
+        let limit = self.graph.add_initializer("sardonyx.clip_norm", limit);
+        let inputs: Vec<_> = [limit].iter().chain(grads).copied().map(Some).collect();
+        let mut builder = Builder::new(&self.graph, "clip");
+        let made = builder.node((SARDONYX, "GradientClip"), &inputs, &[], 1)?;
+        let patch = builder.finish();
+        patch.apply(&mut self.graph);
+        infer(&mut self.graph)?;
+        Ok(made[0])
+    }
+
     fn update_one(
         &mut self,
-        parameter: ValueId,
-        entry: &StateEntry,
-        grad: ValueId,
+        (parameter, entry): (ValueId, &StateEntry),
+        [grad, scale]: [Option<ValueId>; 2],
         rule: UpdateRule,
     ) -> Result<()> {
         let hyper = self.graph.inputs[HYPER];
@@ -248,7 +267,7 @@ impl StepGraph {
             let name = format!("optimizer/{index}/{}", entry.name);
             states.push(self.graph.add_initializer(&name, zeros));
         }
-        let mut inputs = vec![Some(parameter), Some(grad), Some(hyper), None];
+        let mut inputs = vec![Some(parameter), grad, Some(hyper), scale];
         inputs.extend(states.iter().copied().map(Some));
         let mut builder = Builder::new(&self.graph, "update");
         builder.set_prefix(&format!("update/{}", entry.name));

@@ -19,6 +19,9 @@ pub struct StepOptions {
     pub loss: LossConfig,
     /// Who minimises it.
     pub optimizer: OptimizerConfig,
+    /// Largest norm of all gradients together: larger ones are scaled down to it, as
+    /// `torch.nn.utils.clip_grad_norm_` does.
+    pub clip_norm: Option<f64>,
     /// Seed of dropout masks.
     pub seed: u64,
     /// Instruction set of the kernels.
@@ -33,6 +36,7 @@ impl StepOptions {
         StepOptions {
             loss: LossConfig::default(),
             optimizer: OptimizerConfig::default(),
+            clip_norm: None,
             seed: 0,
             isa: Isa::detect(),
             pool,
@@ -295,6 +299,7 @@ impl TrainState {
             batch_len,
             loss,
             rule,
+            clip_norm: self.options.clip_norm,
             seed,
             isa: self.options.isa,
         };

@@ -105,6 +105,12 @@ impl<'e> Trainer<'e> {
         self
     }
 
+    /// Largest norm of all gradients together; larger ones are scaled down to it.
+    pub fn clip_norm(mut self, clip_norm: f64) -> Self {
+        self.options.clip_norm = Some(clip_norm);
+        self
+    }
+
     /// How the learning rate moves.
     pub fn schedule(mut self, schedule: Schedule) -> Self {
         self.options.schedule = schedule;

@@ -10,7 +10,7 @@ use super::progress::Saved;
 use super::run::Run;
 use super::splits::Splits;
 use crate::classify::Evaluation;
-use crate::error::Result;
+use crate::error::{Result, TrainError};
 use crate::metrics::ClassificationReport;
 use crate::report::{LayerRow, ModelSummary, Report};
 use crate::run::{Environment, EventLog, MetricsLine, MetricsLog, RunFolder};
@@ -45,15 +45,19 @@ struct Evaluations<'a> {
 }
 
 impl Files {
-    /// The files of a run that begins.
+    /// The files of a run that begins, or begins anew since it did not come to a checkpoint.
     pub(super) fn create(
         spec: FolderSpec,
         environment: Environment,
         seconds: f64,
     ) -> Result<Files> {
         let FolderSpec { folder, config } = &spec;
-        let metrics = MetricsLog::create(&folder.file(RunFolder::METRICS))?;
+        if folder.file(RunFolder::CHECKPOINT).exists() {
+            let path = folder.path().to_owned();
+            return Err(TrainError::RunExists { path });
+        }
         folder.write(RunFolder::CONFIG, config.as_bytes())?;
+        let metrics = MetricsLog::resume(&folder.file(RunFolder::METRICS), 0)?;
         folder.write_json(RunFolder::ENVIRONMENT, &environment)?;
         let events = EventLog::create(folder.path(), seconds, None)?;
         Ok(Files {

@@ -106,6 +106,7 @@ impl<'e, 'd> Fit<'e, 'd> {
         let step = StepOptions {
             loss: options.loss,
             optimizer: options.optimizer,
+            clip_norm: options.clip_norm,
             seed: options.seed,
             isa: setting.isa,
             pool: pool.clone(),

@@ -5,7 +5,7 @@ use super::measures;
 use crate::early_stop::EarlyStopConfig;
 use crate::error::{Result, TrainError};
 use crate::loss::LossConfig;
-use crate::optimizer::OptimizerConfig;
+use crate::optimizer::{OptimizerConfig, check_clip_norm};
 use crate::schedule::Schedule;
 
 /// Everything that decides what a training run does to its model. A checkpoint holds it.
@@ -22,6 +22,9 @@ pub struct TrainOptions {
     pub loss: LossConfig,
     /// Who minimises it.
     pub optimizer: OptimizerConfig,
+    /// Largest norm of all gradients together; larger ones are scaled down to it.
+    #[serde(default)]
+    pub clip_norm: Option<f64>,
     /// How the learning rate moves.
     pub schedule: Schedule,
     /// Scaling of the raw samples, which becomes part of the model. `None` takes [`Scaling`]'s
@@ -52,6 +55,7 @@ impl Default for TrainOptions {
             seed: 0,
             loss: LossConfig::default(),
             optimizer: OptimizerConfig::default(),
+            clip_norm: None,
             schedule: Schedule::default(),
             scaling: None,
             augment: Vec::new(),
@@ -83,6 +87,7 @@ impl TrainOptions {
         }
         self.loss.check("train.loss")?;
         self.optimizer.check("train.optimizer")?;
+        check_clip_norm("train.clip_norm", self.clip_norm)?;
         self.schedule.check("train.schedule")?;
         for name in &self.metrics {
             measures::check_name("train.metrics", name)?;

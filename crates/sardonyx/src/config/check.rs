@@ -1,7 +1,7 @@
 //! Whether settings can be: known keys, right kinds of values, values in range.
 
-use sardonyx_train::TrainError;
 use sardonyx_train::config::{nearest_name, with_nearest_name};
+use sardonyx_train::{TrainError, check_clip_norm};
 use serde_json::Value;
 
 use super::keys::{self, ALTERNATIVES, KEYS, Key, Kind};
@@ -162,6 +162,7 @@ pub(super) fn check_values(config: &TrainConfig) -> Result<(), TrainError> {
     }
     train.loss.check("train.loss")?;
     train.optimizer.check("train.optimizer")?;
+    check_clip_norm("train.clip_norm", train.clip_norm)?;
     train.schedule.check("train.schedule")?;
     match &train.early_stop {
         Some(early_stop) => early_stop.check("train.early_stop"),

@@ -107,6 +107,7 @@ pub const KEYS: &[Key] = &[
     key("train.seed", Kind::Count, "seed of everything random"),
     key("train.threads", Kind::Count, "0 takes every core; the result is the same for any number"),
     key("train.checkpoint_every", Kind::Count, "steps between checkpoints besides those of epochs; 0 makes none"),
+    key("train.clip_norm", Kind::Number, "largest norm of all gradients together, to which larger ones are scaled down; none when not set"),
     key("train.loss.name", Kind::OneOf(LOSSES), "what is minimised"),
     key("train.loss.label_smoothing", Kind::Number, "share of the probability that is spread over all classes"),
     key("train.optimizer.name", Kind::OneOf(OPTIMIZERS), "how weights move"),

@@ -135,6 +135,9 @@ pub struct LoopConfig {
     pub loss: LossConfig,
     /// How weights move.
     pub optimizer: OptimizerConfig,
+    /// Largest norm of all gradients together; larger ones are scaled down to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_norm: Option<f64>,
     /// How the learning rate moves.
     pub schedule: Schedule,
     /// When to stop before the last epoch.
@@ -179,6 +182,7 @@ impl Default for LoopConfig {
             checkpoint_every: 0,
             loss: LossConfig::default(),
             optimizer: OptimizerConfig::default(),
+            clip_norm: None,
             schedule: Schedule::default(),
             early_stop: None,
         }

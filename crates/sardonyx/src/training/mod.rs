@@ -8,8 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use sardonyx_data::{Dataset, Finding, ImputedColumn, Kind};
+use sardonyx_engine::Pool;
 use sardonyx_ir::Graph;
-use sardonyx_train::{Event, Flow, Run, RunFolder, RunName, Splits, TrainOptions, Trainer};
+use sardonyx_train::{
+    Event, Flow, Run, RunFolder, RunName, Splits, TrainError, TrainOptions, Trainer,
+};
 use sardonyx_zoo::Seed;
 use sardonyx_zoo::zoo::Options;
 
@@ -97,68 +100,96 @@ impl Default for Watch<'_> {
 /// When a setting, the data or the model cannot be, they do not fit each other, the run's name is
 /// taken, or the loss is no longer a number.
 pub fn train(options: &RunOptions, watch: Watch<'_>) -> Result<RunReport> {
-    let Watch { mut tell, stop } = watch;
+    let mut watch = watch;
     options.config.require_data()?;
-    let data = open(&options.config, &mut tell)?;
+    let data = open(&options.config, &mut watch)?;
     let config = &with_model(options.config.clone(), data.train.dataset());
     let graph = model(config, data.train.dataset())?;
     let pool = crate::pool(threads(config.train.threads))?;
-    let environment = Machine::look().environment(pool.threads(), options.command.clone());
     let given = config.run.name.as_deref();
     let made = name::of(config);
     let name = given.map_or(RunName::Numbered(&made), RunName::Exact);
     let folder = RunFolder::create(&config.run.dir, name)?;
-    tell(&Notice::Folder(&folder));
-    let stopwatch = Stopwatch::start();
-    let run = Trainer::classifier(graph)
-        .options(trainer_options(config))
-        .environment(environment)
-        .run_folder(folder, &config.render())
-        .pool(pool)
-        .clock(clock::now_ns)
-        .stop_flag(stop)
-        .on_event(|event| {
-            tell(&Notice::Train(event));
-            Flow::Continue
-        })
-        .fit(&data)?;
-    report(&run, &data, stopwatch)
+    let trainer = beginning(graph, config, folder.clone());
+    fit(
+        equip(trainer, pool, &options.command),
+        &folder,
+        &data,
+        watch,
+    )
 }
 
-/// Continues a run where its last checkpoint stands; it ends as if it had not been interrupted.
+/// Continues a run where its last checkpoint stands, or from its configuration when it did not
+/// come to one; it ends as if it had not been interrupted.
 ///
 /// # Errors
 /// When the folder is not that of a run, its files or its data were changed, or as [`train`].
 pub fn resume(options: &ResumeOptions, watch: Watch<'_>) -> Result<RunReport> {
-    let Watch { mut tell, stop } = watch;
+    let mut watch = watch;
     let file = options.run.join(RunFolder::CONFIG);
-    let trainer = Trainer::resume(&options.run)?;
+    let saved = match Trainer::resume(&options.run) {
+        Err(TrainError::NoCheckpoint { .. }) if file.is_file() => None,
+        found => Some(found?),
+    };
     let config = TrainConfig::load(Some(&file), &[])?;
-    let data = open(&config, &mut tell)?;
+    let data = open(&config, &mut watch)?;
+    let folder = RunFolder::open(&options.run)?;
+    let trainer = match saved {
+        Some(trainer) => trainer,
+        None => {
+            let graph = model(&config, data.train.dataset())?;
+            beginning(graph, &config, folder.clone())
+        }
+    };
     let pool = crate::pool(options.threads.unwrap_or(threads(config.train.threads)))?;
-    let environment = Machine::look().environment(pool.threads(), options.command.clone());
-    tell(&Notice::Folder(&RunFolder::open(&options.run)?));
+    fit(
+        equip(trainer, pool, &options.command),
+        &folder,
+        &data,
+        watch,
+    )
+}
+
+/// The trainer of a run that begins.
+fn beginning<'e>(graph: Graph, config: &TrainConfig, folder: RunFolder) -> Trainer<'e> {
+    Trainer::classifier(graph)
+        .options(trainer_options(config))
+        .run_folder(folder, &config.render())
+}
+
+/// The trainer with what it runs on.
+fn equip<'e>(trainer: Trainer<'e>, pool: Arc<Pool>, command: &[String]) -> Trainer<'e> {
+    let environment = Machine::look().environment(pool.threads(), command.to_vec());
+    trainer.environment(environment).pool(pool)
+}
+
+fn fit<'e>(
+    trainer: Trainer<'e>,
+    folder: &RunFolder,
+    data: &Splits,
+    watch: Watch<'e>,
+) -> Result<RunReport> {
+    let Watch { mut tell, stop } = watch;
+    tell(&Notice::Folder(folder));
     let stopwatch = Stopwatch::start();
     let run = trainer
-        .environment(environment)
-        .pool(pool)
         .clock(clock::now_ns)
         .stop_flag(stop)
         .on_event(|event| {
             tell(&Notice::Train(event));
             Flow::Continue
         })
-        .fit(&data)?;
-    report(&run, &data, stopwatch)
+        .fit(data)?;
+    report(&run, data, stopwatch)
 }
 
-fn open(config: &TrainConfig, tell: &mut dyn FnMut(&Notice<'_>)) -> Result<Splits> {
+fn open(config: &TrainConfig, watch: &mut Watch<'_>) -> Result<Splits> {
     let Parts {
         splits,
         findings,
         imputed,
     } = parts::open(&config.data, config.train.seed)?;
-    tell(&Notice::Data {
+    (watch.tell)(&Notice::Data {
         source: splits.train.dataset().source(),
         sizes: Sizes::of(&splits),
         unit: report::unit(&splits),
@@ -205,6 +236,7 @@ fn trainer_options(config: &TrainConfig) -> TrainOptions {
         seed: train.seed,
         loss: train.loss,
         optimizer: train.optimizer,
+        clip_norm: train.clip_norm,
         schedule: train.schedule.clone(),
         scaling: config.preprocess.scale,
         augment: config.preprocess.augment.clone(),

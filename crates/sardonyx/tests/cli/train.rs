@@ -243,4 +243,17 @@ fn an_interrupted_run_resumes_exactly() {
             "{signal}: other measures"
         );
     }
+    // Killed before its first checkpoint: the configuration is there, and a line cut short.
+    let place = Place::new();
+    std::fs::create_dir_all(place.path("runs/run")).expect("created");
+    let config = "runs/run/sardonyx.toml";
+    std::fs::copy(whole.path(config), place.path(config)).expect("copied");
+    std::fs::write(place.path("runs/run/metrics.jsonl"), "{\"st").expect("written");
+    let resumed = place.run(&["resume", "runs/run", "--quiet"]);
+    assert_eq!(resumed.code, Some(0), "{}", resumed.stderr);
+    assert!(model(&place) == model(&whole), "begun anew: another model");
+    assert!(
+        metrics(&place) == metrics(&whole),
+        "begun anew: other measures"
+    );
 }

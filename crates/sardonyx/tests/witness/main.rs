@@ -10,3 +10,4 @@ mod hostile;
 mod report;
 mod runs;
 mod support;
+mod torch_networks;
