@@ -24,6 +24,7 @@ mod sink_transposes;
 mod to_dense;
 mod to_recurrent;
 mod train_mode;
+mod untie;
 
 pub use autodiff::differentiate;
 pub use channels_last::channels_last;
@@ -42,3 +43,4 @@ pub use sink_transposes::sink_transposes;
 pub use to_dense::to_dense;
 pub use to_recurrent::to_recurrent;
 pub use train_mode::{StateLink, train_mode};
+pub use untie::untie_parameters;

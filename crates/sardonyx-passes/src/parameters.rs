@@ -71,7 +71,13 @@ fn sources(graph: &Graph, producers: &[Option<Producer>], value: ValueId) -> Vec
     sources
 }
 
-fn is_weight_slot(graph: &Graph, producers: &[Option<Producer>], node: &Node, slot: usize) -> bool {
+/// Whether a node reads input `slot` as a weight, bias or scale.
+pub(crate) fn is_weight_slot(
+    graph: &Graph,
+    producers: &[Option<Producer>],
+    node: &Node,
+    slot: usize,
+) -> bool {
     if node.domain != sardonyx_ir::ONNX {
         return false;
     }

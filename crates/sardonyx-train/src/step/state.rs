@@ -4,7 +4,7 @@ use std::sync::Arc;
 use sardonyx_engine::{CallSpan, CompileOptions, Executable, Isa, NodeCost, Pool};
 use sardonyx_ir::Graph;
 use sardonyx_ops::ops::update::{Hyper, UpdateRule};
-use sardonyx_passes::{apply, lift_constants, trainable_parameters};
+use sardonyx_passes::{apply, lift_constants, trainable_parameters, untie_parameters};
 use sardonyx_tensor::Tensor;
 
 use super::graph::{HYPER, LABELS, LOSS, SAMPLES, SCORES, STEP, StateEntry, StepSpec, build};
@@ -97,6 +97,7 @@ impl TrainState {
     pub fn compile(model: &Graph, batch_len: usize, options: StepOptions) -> Result<TrainState> {
         let mut model = model.clone();
         apply(&mut model, lift_constants)?;
+        untie_parameters(&mut model);
         let (rule, hyper) = update_rule(&options.optimizer);
         let mut state = TrainState {
             model,

@@ -3,7 +3,7 @@
 
 use sardonyx_data::{Affine, Kind, Scaling, View};
 use sardonyx_ir::{Graph, Node, ONNX, ValueId};
-use sardonyx_passes::{CONSTANTS_KEY, apply, lift_constants};
+use sardonyx_passes::{CONSTANTS_KEY, apply, lift_constants, untie_parameters};
 use sardonyx_tensor::Tensor;
 
 use crate::classify::{adapt_input, describe_input};
@@ -21,6 +21,7 @@ const SCALING_KEY: &str = "sardonyx.scaling";
 pub(super) fn prepare(graph: &Graph, train: &View, scaling: Option<Scaling>) -> Result<Vec<u8>> {
     let mut graph = graph.clone();
     apply(&mut graph, lift_constants)?;
+    untie_parameters(&mut graph);
     let dataset = train.dataset();
     if dataset.labels().is_none() {
         return Err(TrainError::Model {
