@@ -1,9 +1,10 @@
-//! A model by names, as files and the text form write it: the step between them and a [`Graph`].
+//! A model by names, as files and the text form write it: the step between them and a
+//! [`crate::Graph`].
 //!
 //! Files refer to values by name, let a subgraph read the names of the graph around it, and let a
-//! model define functions. A [`Graph`] has none of that: [`assemble`] resolves names to values,
-//! makes what a subgraph reads from outside an input of its node, and puts each function's body in
-//! the place of its calls; [`disassemble`] gives names back. Both readers and both writers (ONNX
+//! model define functions. A graph has none of that: [`assemble`] resolves names to values, makes
+//! what a subgraph reads from outside an input of its node, and puts each function's body in the
+//! place of its calls; [`disassemble`] gives names back. Both readers and both writers (ONNX
 //! files, text) share them, so that a model means the same whatever it came from.
 
 mod assemble;

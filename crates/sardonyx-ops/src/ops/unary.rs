@@ -465,7 +465,7 @@ impl Operator for UnaryGrad {
     }
 }
 
-/// Whether `node` is a row of this table or [`Gelu`].
+/// Whether `node` is a row of this table or `Gelu`.
 pub fn is_unary(node: &Node) -> bool {
     node.domain == ONNX && (node.op_type == "Gelu" || find(&node.op_type).is_some())
 }
