@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use sardonyx::inspect::{InspectOptions, InspectReport, inspect};
 
-use super::dim;
+use super::workload::dim;
 use crate::cli::{Output, Result};
 
 /// Show what a model holds: nodes, shapes, parameters, costs

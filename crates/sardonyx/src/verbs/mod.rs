@@ -52,15 +52,6 @@ impl Verb {
     }
 }
 
-/// The size of a symbolic dimension, from `NAME=SIZE`.
-fn dim(text: &str) -> std::result::Result<(String, usize), String> {
-    let (name, size) = text.split_once('=').ok_or("write NAME=SIZE")?;
-    let size = size
-        .parse()
-        .map_err(|_| format!("`{size}` is not a whole number"))?;
-    Ok((name.to_owned(), size))
-}
-
 /// What is done to raw values before a model that does not do it itself.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Scale {

@@ -4,8 +4,6 @@ use clap::ValueEnum;
 use sardonyx::engine::Isa;
 use sardonyx::{OptimizerKind, WorkloadOptions};
 
-use super::dim;
-
 /// What `bench` and `profile` set to work.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Workload {
@@ -63,4 +61,13 @@ impl Workload {
             }),
         }
     }
+}
+
+/// The size of a symbolic dimension, from `NAME=SIZE`.
+pub(super) fn dim(text: &str) -> Result<(String, usize), String> {
+    let (name, size) = text.split_once('=').ok_or("write NAME=SIZE")?;
+    let size = size
+        .parse()
+        .map_err(|_| format!("`{size}` is not a whole number"))?;
+    Ok((name.to_owned(), size))
 }
