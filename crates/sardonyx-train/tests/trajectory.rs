@@ -52,7 +52,12 @@ fn check_recurrent(name: &str, n_weights: usize) {
     };
     let model = format!("recurrent_{name}.onnx");
     let optimizer = OptimizerConfig::Adam(adam);
-    let state = check_files(["recurrent.json", &model], name, (optimizer, None), n_weights);
+    let state = check_files(
+        ["recurrent.json", &model],
+        name,
+        (optimizer, None),
+        n_weights,
+    );
     assert_eq!(state.host_operators(), BTreeMap::new());
 }
 
