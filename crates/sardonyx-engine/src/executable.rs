@@ -41,6 +41,20 @@ struct Binding {
     region: Region,
 }
 
+impl Binding {
+    fn check(&self, tensor: &Tensor) -> Result<()> {
+        if self.dtype == tensor.dtype() && self.shape == tensor.shape() {
+            return Ok(());
+        }
+        Err(EngineError::Feed {
+            name: self.name.clone(),
+            expected: format!("{}{:?}", self.dtype, self.shape),
+            found: tensor.dtype(),
+            shape: tensor.shape().to_vec(),
+        })
+    }
+}
+
 #[derive(Debug, Clone)]
 struct CallInfo {
     node: String,
@@ -161,14 +175,7 @@ impl Executable {
     /// [`EngineError::Feed`] when the tensor has another type or shape.
     pub fn set_input(&mut self, index: usize, tensor: &Tensor) -> Result<()> {
         let binding = &self.inputs[index];
-        if binding.dtype != tensor.dtype() || binding.shape != tensor.shape() {
-            return Err(EngineError::Feed {
-                name: binding.name.clone(),
-                expected: format!("{}{:?}", binding.dtype, binding.shape),
-                found: tensor.dtype(),
-                shape: tensor.shape().to_vec(),
-            });
-        }
+        binding.check(tensor)?;
         let region = binding.region;
         write(self.machine.work_mut(), region, tensor);
         Ok(())
@@ -223,14 +230,7 @@ impl Executable {
     /// [`EngineError::Feed`] when the tensor has another type or shape.
     pub fn set_state(&mut self, index: usize, tensor: &Tensor) -> Result<()> {
         let binding = &self.state[index];
-        if binding.dtype != tensor.dtype() || binding.shape != tensor.shape() {
-            return Err(EngineError::Feed {
-                name: binding.name.clone(),
-                expected: format!("{}{:?}", binding.dtype, binding.shape),
-                found: tensor.dtype(),
-                shape: tensor.shape().to_vec(),
-            });
-        }
+        binding.check(tensor)?;
         let region = binding.region;
         write(self.machine.state_mut(), region, tensor);
         Ok(())

@@ -10,7 +10,7 @@ use sardonyx_tensor::Tensor;
 use super::graph::{HYPER, LABELS, LOSS, SAMPLES, SCORES, STEP, StateEntry, StepSpec, build};
 use crate::error::{Result, TrainError};
 use crate::loss::LossConfig;
-use crate::optimizer::OptimizerConfig;
+use crate::optimizer::{Adam, AdamW, OptimizerConfig};
 
 /// How a step is made and run.
 #[derive(Debug, Clone)]
@@ -357,21 +357,28 @@ fn update_rule(config: &OptimizerConfig) -> (UpdateRule, [f64; Hyper::LEN]) {
                 },
             }
         }
-        OptimizerConfig::Adam(adam) => {
-            set(Hyper::LearningRate, adam.lr);
-            set(Hyper::WeightDecay, adam.weight_decay);
-            set(Hyper::Beta1, adam.beta1);
-            set(Hyper::Beta2, adam.beta2);
-            set(Hyper::Epsilon, adam.eps);
-            UpdateRule::Adam { decoupled: false }
-        }
-        OptimizerConfig::AdamW(adam) => {
-            set(Hyper::LearningRate, adam.lr);
-            set(Hyper::WeightDecay, adam.weight_decay);
-            set(Hyper::Beta1, adam.beta1);
-            set(Hyper::Beta2, adam.beta2);
-            set(Hyper::Epsilon, adam.eps);
-            UpdateRule::Adam { decoupled: true }
+        &OptimizerConfig::Adam(Adam {
+            lr,
+            beta1,
+            beta2,
+            eps,
+            weight_decay,
+        })
+        | &OptimizerConfig::AdamW(AdamW {
+            lr,
+            beta1,
+            beta2,
+            eps,
+            weight_decay,
+        }) => {
+            set(Hyper::LearningRate, lr);
+            set(Hyper::WeightDecay, weight_decay);
+            set(Hyper::Beta1, beta1);
+            set(Hyper::Beta2, beta2);
+            set(Hyper::Epsilon, eps);
+            UpdateRule::Adam {
+                decoupled: matches!(config, OptimizerConfig::AdamW(_)),
+            }
         }
     };
     (rule, hyper)

@@ -117,7 +117,7 @@ fn the_table_of_keys_is_complete() {
             ];
             let mut overrides: Vec<&str> = names.iter().map(String::as_str).collect();
             overrides.extend(needed);
-            overrides.extend(["target=a", "test=0.1", "size=8", "name=a"]);
+            overrides.extend(["target=a", "test=0.1", "size=8", "name=a", "clip_norm=1"]);
             overrides.extend(["early_stop.mode=max", "scale=unit", "model=mlp"]);
             let config = with(&overrides).unwrap_or_else(|e| panic!("{e}"));
             leaves(

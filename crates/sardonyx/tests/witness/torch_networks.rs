@@ -85,7 +85,8 @@ fn assert_near(what: &str, found: &[f64], expected: &[f64], tolerance: f64) {
     }
 }
 
-fn check(folder: &Path, case: &str, optimizer: Option<OptimizerConfig>) {
+/// `tolerance` is that of losses, relatively.
+fn check(folder: &Path, case: &str, optimizer: Option<OptimizerConfig>, tolerance: f64) {
     let told = told(&folder.join(format!("{case}.json")));
     let pool = Arc::new(Pool::new(2).expect("threads start"));
     for exporter in EXPORTERS {
@@ -95,17 +96,19 @@ fn check(folder: &Path, case: &str, optimizer: Option<OptimizerConfig>) {
         let found = predict(model.clone(), &told.sample, &pool);
         assert_near(&what, &found, &told.output, 1e-4);
         if let Some(optimizer) = optimizer {
-            check_training(&what, &model, &told, (optimizer, &pool));
+            let trained = check_losses(&what, &model, &told, (optimizer, &pool, tolerance));
+            check_trained(&what, trained, &told, (&pool, tolerance));
         }
     }
 }
 
-fn check_training(
+/// Trains the model and gives what comes of it.
+fn check_losses(
     what: &str,
     model: &Graph,
     told: &Told,
-    (optimizer, pool): (OptimizerConfig, &Arc<Pool>),
-) {
+    (optimizer, pool, tolerance): (OptimizerConfig, &Arc<Pool>, f64),
+) -> Graph {
     let options = StepOptions {
         optimizer,
         ..StepOptions::new(pool.clone())
@@ -121,16 +124,32 @@ fn check_training(
         let loss = f64::from(state.step(&batch).expect("a sound batch").loss);
         let error = (loss - expected).abs() / expected;
         let steps = format!("{what}, step {step}");
-        assert!(error < 5e-4, "{steps}: loss {loss}, expected {expected}");
+        assert!(
+            error < tolerance,
+            "{steps}: loss {loss}, expected {expected}"
+        );
     }
-    let trained = state.model().expect("a sound layout");
+    state.model().expect("a sound layout")
+}
+
+fn check_trained(what: &str, trained: Graph, told: &Told, (pool, tolerance): (&Arc<Pool>, f64)) {
     for (name, expected) in &told.statistics {
         let id = trained.find_value(name).expect("it keeps its name");
         let found = trained.initializers[&id].to_f64().expect("floats");
-        assert_near(&format!("{what}, {name}"), &found, expected, 1e-3);
+        assert_near(
+            &format!("{what}, {name}"),
+            &found,
+            expected,
+            2.0 * tolerance,
+        );
     }
     let found = predict(trained, &told.sample, pool);
-    assert_near(&format!("{what}, trained"), &found, &told.trained, 2e-3);
+    assert_near(
+        &format!("{what}, trained"),
+        &found,
+        &told.trained,
+        4.0 * tolerance,
+    );
 }
 
 fn adam() -> Option<OptimizerConfig> {
@@ -159,7 +178,7 @@ fn cases() -> [(&'static str, Option<OptimizerConfig>); 8] {
 fn thin_networks_of_pytorch_predict_and_train_as_there() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/witness/golden/torch");
     for (case, optimizer) in cases() {
-        check(&folder, case, optimizer);
+        check(&folder, case, optimizer, 5e-4);
     }
 }
 
@@ -186,6 +205,7 @@ fn networks_of_pytorch_predict_and_train_as_there() {
     let stderr = String::from_utf8_lossy(&made.stderr);
     assert!(made.status.success(), "{stderr}");
     for (case, optimizer) in cases() {
-        check(&place.path(""), case, optimizer);
+        // Wide networks with fresh normalisation make more of what rounding decides.
+        check(&place.path(""), case, optimizer, 2e-3);
     }
 }
