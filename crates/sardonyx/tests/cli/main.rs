@@ -14,5 +14,6 @@ mod interop;
 mod new;
 mod predict;
 mod profile;
+mod readme;
 mod support;
 mod train;
