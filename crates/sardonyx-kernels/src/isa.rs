@@ -78,3 +78,24 @@ impl fmt::Display for Isa {
         f.write_str(self.name())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_tested_here_is_said() {
+        for isa in [Isa::Scalar, Isa::Avx2, Isa::Avx512] {
+            let is_tested = Isa::available().contains(&isa);
+            assert_eq!(is_tested, isa.is_available());
+            if !is_tested {
+                // Past the capture of the test's output.
+                let message = format!("this processor has no {isa}: its kernels are NOT tested");
+                writeln!(std::io::stderr(), "{message}").expect("stderr takes text");
+            }
+        }
+        assert_eq!(Isa::available()[0], Isa::Scalar);
+    }
+}

@@ -63,6 +63,9 @@ impl Buffer {
 /// Byte between operands, which no kernel may change.
 const CANARY: u8 = 0xa7;
 
+/// Numbers for operands: so many, the same for the same seed.
+pub(crate) type Draw = fn(usize, u64) -> Vec<f32>;
+
 /// A kernel under test.
 #[derive(Debug)]
 pub(crate) struct Rig {
@@ -81,6 +84,22 @@ impl Rig {
         let mut random = sardonyx_tensor::Philox::new(seed, 0);
         (0..len).map(|_| random.uniform() * 2.0 - 1.0).collect()
     }
+
+    /// As [`Rig::ramp`], with a few of the numbers that must neither get lost nor spread to other
+    /// elements: not a number, both infinities, and numbers too small to be normal.
+    pub(crate) fn extremes(len: usize, seed: u64) -> Vec<f32> {
+        let mut values = Rig::ramp(len, seed);
+        let mut random = sardonyx_tensor::Philox::new(seed, 1);
+        let odd = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e-41, -1e-45];
+        for value in odd.into_iter().take(len) {
+            let index = random.below(len as u64);
+            values[index as usize] = value;
+        }
+        values
+    }
+
+    /// The kinds of operands that a kernel's test tries.
+    pub(crate) const DRAWS: [Draw; 2] = [Rig::ramp, Rig::extremes];
 
     /// Largest difference relative to the largest expected magnitude must be below `tolerance`.
     pub(crate) fn assert_close(made: &[f32], expected: &[f32], tolerance: f32) {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::Isa;
 use crate::product::{Activation, Addend, Gate, SumShards};
-use crate::testing::{Buffer, Rig};
+use crate::testing::{Buffer, Draw, Rig};
 
 /// Calls `visit(output element, input element, kernel position)` for every element of every
 /// window that lies within the image.
@@ -82,19 +82,22 @@ fn shapes() -> Vec<WindowShape> {
     ]
 }
 
-fn each(check: impl Fn(Isa, &WindowShape)) {
+/// With every instruction set and geometry, and with every kind of operand.
+fn each(check: impl Fn(Isa, &WindowShape, Draw)) {
     for isa in Isa::available() {
         for shape in shapes() {
-            check(isa, &shape);
+            for draw in Rig::DRAWS {
+                check(isa, &shape, draw);
+            }
         }
     }
 }
 
 #[test]
 fn depthwise_agrees_with_the_definition() {
-    each(|isa, shape| {
+    each(|isa, shape, draw| {
         let (x, weights) = (
-            Rig::ramp(shape.in_len(), 1),
+            draw(shape.in_len(), 1),
             Rig::ramp(shape.taps() * shape.channels, 2),
         );
         let bias = Rig::ramp(shape.channels, 3);
@@ -120,9 +123,9 @@ fn depthwise_agrees_with_the_definition() {
 
 #[test]
 fn depthwise_input_gradient_agrees_with_the_definition() {
-    each(|isa, shape| {
+    each(|isa, shape, draw| {
         let weights = Rig::ramp(shape.taps() * shape.channels, 2);
-        let (dy, old) = (Rig::ramp(shape.out_len(), 1), Rig::ramp(shape.in_len(), 4));
+        let (dy, old) = (draw(shape.out_len(), 1), Rig::ramp(shape.in_len(), 4));
         let x = Rig::ramp(shape.in_len(), 5);
         let mut dx = old.clone();
         pairs(shape, |out, to, k| {
@@ -130,7 +133,7 @@ fn depthwise_input_gradient_agrees_with_the_definition() {
         });
         dx.iter_mut()
             .zip(&x)
-            .for_each(|(d, x)| *d = if *x > 0.0 { *d } else { 0.0 });
+            .for_each(|(d, x)| *d *= if *x > 0.0 { 1.0 } else { 0.0 });
         for images in [None, Some(2)] {
             let (addend, gate) = (Addend::Residual, Some(Gate::RELU));
             let kernel =
@@ -154,13 +157,13 @@ fn depthwise_weight_gradient_agrees_with_the_definition() {
         out: [40, 40],
         ..WindowShape::plain([5, 40, 40, 24], [3, 3])
     };
-    for (isa, shape) in Isa::available().into_iter().flat_map(|isa| {
+    for (isa, shape, draw) in Isa::available().into_iter().flat_map(|isa| {
         shapes()
             .into_iter()
             .chain([large])
-            .map(move |shape| (isa, shape))
+            .flat_map(move |shape| Rig::DRAWS.map(|draw| (isa, shape, draw)))
     }) {
-        let (x, dy) = (Rig::ramp(shape.in_len(), 1), Rig::ramp(shape.out_len(), 2));
+        let (x, dy) = (draw(shape.in_len(), 1), Rig::ramp(shape.out_len(), 2));
         let mut dw = vec![0f64; shape.taps() * shape.channels];
         let mut db = vec![0f64; shape.channels];
         pairs(&shape, |out, from, k| {
@@ -190,7 +193,7 @@ fn depthwise_weight_gradient_agrees_with_the_definition() {
 
 #[test]
 fn max_pool_and_its_gradient_agree_with_the_definition() {
-    each(|isa, shape| {
+    each(|isa, shape, _| {
         // Few distinct values, so that there are ties.
         let x: Vec<f32> = Rig::ramp(shape.in_len(), 1)
             .iter()
@@ -260,9 +263,9 @@ fn max_pool_passes_nan_and_negative_infinity_on() {
 
 #[test]
 fn average_pool_and_its_gradient_agree_with_the_definition() {
-    each(|isa, shape| {
+    each(|isa, shape, draw| {
         for count_padding in [false, true] {
-            let (x, dy) = (Rig::ramp(shape.in_len(), 1), Rig::ramp(shape.out_len(), 2));
+            let (x, dy) = (draw(shape.in_len(), 1), draw(shape.out_len(), 2));
             let mut counts = vec![0usize; shape.out_len()];
             pairs(shape, |out, _, _| counts[out] += 1);
             if count_padding {

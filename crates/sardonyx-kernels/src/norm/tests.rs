@@ -71,7 +71,11 @@ fn batch_statistics_agree_with_plain_numbers() {
     for isa in Isa::available() {
         for shape in SHAPES {
             let (n, c) = (shape.rows, shape.channels);
-            let x = far(n * c, 1);
+            let mut x = far(n * c, 1);
+            if let Some(last) = x.last_mut() {
+                // Its channel alone has no statistics.
+                *last = f32::NAN;
+            }
             let partials = Buffer::unset(shape.partials_len());
             let moments = Rig::new(BatchMoments::new(isa, shape));
             let partials = moments.run(&[Buffer::f32s(&x), partials]).swap_remove(1);
@@ -248,9 +252,9 @@ fn line(x: &[f32], options: LayerNormOptions) -> Line {
 #[test]
 fn layers_agree_with_plain_numbers() {
     for isa in Isa::available() {
-        for options in layers() {
+        for (options, draw) in layers().flat_map(|o| Rig::DRAWS.map(|draw| (o, draw))) {
             let (rows, len) = (options.rows, options.len);
-            let x: Vec<f32> = Rig::ramp(rows * len, 1).iter().map(|x| 3.0 + x).collect();
+            let x: Vec<f32> = draw(rows * len, 1).iter().map(|x| 3.0 + x).collect();
             let (scale, bias) = (Rig::ramp(len, 2), Rig::ramp(len, 3));
             let lines: Vec<Line> = x.chunks(len).map(|x| line(x, options)).collect();
             let made = Rig::new(LayerNorm::new(isa, options)).run(&[

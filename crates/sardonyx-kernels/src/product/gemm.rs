@@ -358,9 +358,10 @@ mod tests {
     #[test]
     fn product_bias_residual_and_activation_agree_with_the_sum() {
         for isa in Isa::available() {
-            for shape in shapes() {
+            let shapes = shapes().into_iter();
+            for (shape, draw) in shapes.flat_map(|shape| Rig::DRAWS.map(|draw| (shape, draw))) {
                 let GemmShape { m, n, k, lda, ldc } = shape;
-                let (a, b) = (Rig::ramp(m * lda, 1), Rig::ramp(k * n, 2));
+                let (a, b) = (draw(m * lda, 1), Rig::ramp(k * n, 2));
                 let (bias, old) = (Rig::ramp(n, 3), Rig::ramp(m * ldc, 4));
                 let mut start = old.clone();
                 for (index, value) in start.iter_mut().enumerate() {

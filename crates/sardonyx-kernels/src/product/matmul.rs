@@ -379,7 +379,11 @@ mod tests {
         {
             let extent = |operand| shape.extent(operand).unwrap();
             let (a, b) = (Rig::ramp(extent(0), 1), Rig::ramp(extent(1), 2));
-            for (alpha, addend) in [(1.0, Addend::Output), (0.125, Addend::Nothing)] {
+            let variants = [
+                (1.0, Addend::Output, a),
+                (0.125, Addend::Nothing, Rig::extremes(extent(0), 4)),
+            ];
+            for (alpha, addend, a) in variants {
                 let old = Rig::ramp(extent(2), 3);
                 let mut expected = old.clone();
                 for product in 0..shape.products() {
@@ -403,6 +407,21 @@ mod tests {
                     Rig::new(kernel).run(&[Buffer::f32s(&a), Buffer::f32s(&b), Buffer::f32s(&old)]);
                 Rig::assert_close(&made[2].to_f32s(), &expected, 3e-6);
             }
+        }
+    }
+
+    #[test]
+    fn numbers_too_small_to_be_normal_are_kept() {
+        for isa in Isa::available() {
+            let (m, k) = (19, 37);
+            let a: Vec<f32> = (0..m * k).map(|i| f32::from_bits(i as u32 + 1)).collect();
+            let is_unit = |i: usize| f32::from(u8::from(i.is_multiple_of(k + 1)));
+            let unit: Vec<f32> = (0..k * k).map(is_unit).collect();
+            let shape = MatMulShape::plain(m, k, k, [false; 2]);
+            let kernel = MatMul::new(isa, shape, 1.0, Addend::Nothing).unwrap();
+            let c = Buffer::unset(m * k);
+            let made = Rig::new(kernel).run(&[Buffer::f32s(&a), Buffer::f32s(&unit), c]);
+            assert_eq!(made[2].to_f32s(), a);
         }
     }
 

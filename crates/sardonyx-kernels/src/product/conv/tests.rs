@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::product::{Activation, Addend, Gate, PackPanels, TransposePanels};
-use crate::testing::{Buffer, Rig};
+use crate::testing::{Buffer, Draw, Rig};
 use crate::{Isa, Kernel};
 
 /// Calls `visit(y index, x index, ONNX weight index)` for every product of the convolution.
@@ -104,6 +104,12 @@ pub(super) fn shapes() -> Vec<ConvShape> {
     ]
 }
 
+/// Every geometry with every kind of operand.
+pub(super) fn drawn_shapes() -> impl Iterator<Item = (ConvShape, Draw)> {
+    let shapes = shapes().into_iter();
+    shapes.flat_map(|shape| Rig::DRAWS.map(|draw| (shape, draw)))
+}
+
 pub(super) fn weight_len(shape: &ConvShape) -> usize {
     let [kernel_h, kernel_w] = shape.kernel;
     shape.out_channels * shape.in_channels / shape.groups * kernel_h * kernel_w
@@ -162,11 +168,8 @@ fn pool(shape: &ConvShape, y: &[f32], window: [usize; 2]) -> (Vec<f32>, Vec<u8>)
 
 #[test]
 fn forward_agrees_with_the_definition() {
-    for shape in shapes() {
-        let (x, weights) = (
-            Rig::ramp(shape.in_len(), 1),
-            Rig::ramp(weight_len(&shape), 2),
-        );
+    for (shape, draw) in drawn_shapes() {
+        let (x, weights) = (draw(shape.in_len(), 1), Rig::ramp(weight_len(&shape), 2));
         let (bias, old) = (
             Rig::ramp(shape.out_channels, 3),
             Rig::ramp(shape.out_len_total(), 4),
@@ -266,9 +269,9 @@ fn pooling_passes_nan_on() {
 
 #[test]
 fn input_gradient_agrees_with_the_definition() {
-    for shape in shapes() {
+    for (shape, draw) in drawn_shapes() {
         let (dy, weights) = (
-            Rig::ramp(shape.out_len_total(), 1),
+            draw(shape.out_len_total(), 1),
             Rig::ramp(weight_len(&shape), 2),
         );
         let (x, old) = (Rig::ramp(shape.in_len(), 3), Rig::ramp(shape.in_len(), 4));
@@ -279,7 +282,7 @@ fn input_gradient_agrees_with_the_definition() {
         let expected: Vec<f32> = dx
             .iter()
             .zip(&x)
-            .map(|(d, x)| if *x > 0.0 { *d as f32 } else { 0.0 })
+            .map(|(d, x)| *d as f32 * if *x > 0.0 { 1.0 } else { 0.0 })
             .collect();
         for isa in Isa::available() {
             for images_per_item in [None, Some(1)] {
