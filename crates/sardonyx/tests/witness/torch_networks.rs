@@ -156,8 +156,8 @@ fn adam() -> Option<OptimizerConfig> {
     Some(Adam::new(1e-3).into())
 }
 
-fn sgd(lr: f64) -> Option<OptimizerConfig> {
-    Some(Sgd::new(lr).momentum(0.9).into())
+fn sgd() -> Option<OptimizerConfig> {
+    Some(Sgd::new(1e-3).momentum(0.9).into())
 }
 
 /// Networks with the optimizers that the script trains them by, if it does.
@@ -167,8 +167,8 @@ fn cases() -> [(&'static str, Option<OptimizerConfig>); 8] {
         ("gru", adam()),
         ("lstm", adam()),
         ("mlp", adam()),
-        ("mobilenet_v2", sgd(0.001)),
-        ("resnet18", sgd(0.01)),
+        ("mobilenet_v2", sgd()),
+        ("resnet18", sgd()),
         ("resnet50", None),
         ("transformer", adam()),
     ]
