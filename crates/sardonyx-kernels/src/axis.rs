@@ -158,6 +158,19 @@ impl AxisTaps {
     }
 }
 
+/// Whether no two elements of a tensor with these axes, given as stride and length, are the same:
+/// axes by growing stride must nest.
+pub(crate) fn axes_nest(mut axes: Vec<(usize, usize)>) -> bool {
+    axes.retain(|(_, len)| *len > 1);
+    axes.sort_unstable();
+    let mut reach = 0;
+    axes.iter().all(|(stride, len)| {
+        let nests = *stride > reach;
+        reach += stride * (len - 1);
+        nests
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,7 @@ use super::epilogue::Activation;
 use super::micro::{Finish, Micro, Segment, Start};
 use super::pack::{PanelFn, PanelJob, panel_function};
 use super::sweep::{Piece, Sweep, SweepRows, even_part, pieces, rows_scratch, split_scratch};
+use crate::axis::axes_nest;
 use crate::softmax::{LineFn, line_function};
 use crate::{DType, Isa, Kernel, KernelError, OperandSpec, Result, Run};
 
@@ -104,18 +105,11 @@ impl AttentionShape {
         })
     }
 
-    /// Whether no two elements of y are the same: axes by growing stride must nest.
+    /// Whether no two elements of y are the same.
     fn y_is_simple(&self) -> bool {
         let mut axes: Vec<(usize, usize)> = vec![(1, self.cols), (self.y_row, self.rows)];
         axes.extend(self.batch.iter().map(|axis| (axis.strides[Y], axis.len)));
-        axes.retain(|(_, len)| *len > 1);
-        axes.sort_unstable();
-        let mut reach = 0;
-        axes.iter().all(|(stride, len)| {
-            let nests = *stride > reach;
-            reach += stride * (len - 1);
-            nests
-        })
+        axes_nest(axes)
     }
 }
 

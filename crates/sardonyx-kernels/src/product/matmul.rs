@@ -6,6 +6,7 @@ use super::epilogue::{Activation, Addend};
 use super::micro::{Finish, Micro, Segment, Start};
 use super::pack::{PanelFn, PanelJob, panel_function};
 use super::sweep::{Piece, Sweep, SweepRows, even_part, pieces, rows_scratch, split_scratch};
+use crate::axis::axes_nest;
 use crate::{DType, Isa, Kernel, KernelError, OperandSpec, Result, Run};
 
 /// Multiply-adds of an item that outweigh handing it out.
@@ -105,18 +106,11 @@ impl MatMulShape {
             })
     }
 
-    /// Whether no two elements of C are the same: axes by growing stride must nest.
+    /// Whether no two elements of C are the same.
     fn c_is_simple(&self) -> bool {
         let mut axes: Vec<(usize, usize)> = vec![(1, self.n), (self.c_row, self.m)];
         axes.extend(self.batch.iter().map(|axis| (axis.c, axis.len)));
-        axes.retain(|(_, len)| *len > 1);
-        axes.sort_unstable();
-        let mut reach = 0;
-        axes.iter().all(|(stride, len)| {
-            let nests = *stride > reach;
-            reach += stride * (len - 1);
-            nests
-        })
+        axes_nest(axes)
     }
 }
 
