@@ -10,7 +10,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Every crate, lowest layer first. A crate may use those of lower layers, none of its own.
-const LAYERS: [&[&str]; 7] = [
+const LAYERS: [&[&str]; 8] = [
     &["sardonyx-tensor"],
     &[
         "sardonyx-data",
@@ -22,11 +22,12 @@ const LAYERS: [&[&str]; 7] = [
     &["sardonyx-passes", "sardonyx-zoo"],
     &["sardonyx-engine"],
     &["sardonyx-train"],
+    &["sardonyx-serve"],
     &["sardonyx"],
 ];
 
 /// Crates at the edge, where values become text: only these may serialise.
-const MAY_SERIALISE: [&str; 2] = ["sardonyx", "sardonyx-train"];
+const MAY_SERIALISE: [&str; 3] = ["sardonyx", "sardonyx-serve", "sardonyx-train"];
 
 const MAX_FILE_LINES: usize = 500;
 const MAX_VERB_LINES: usize = 80;

@@ -1,0 +1,158 @@
+//! A lane: takes what waits, runs it as one batch, answers each request.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use sardonyx_tensor::Tensor;
+
+use super::queue::Job;
+use super::{Outcome, Runner, Shared, State, assemble};
+use crate::error::{Code, Result, ServeError};
+
+/// Takes and runs batches until the batcher closes and nothing waits.
+pub(super) fn work(shared: &Shared) {
+    while let Some((runner, jobs)) = next(shared) {
+        let runner = run(shared, runner, jobs);
+        shared.lock().free.push(runner);
+    }
+}
+
+/// A runner and the next batch; `None` at the end.
+fn next(shared: &Shared) -> Option<(Box<dyn Runner>, Vec<Job>)> {
+    let mut state = shared.lock();
+    loop {
+        if state.queue.len() == 0 {
+            if !state.is_open {
+                return None;
+            }
+        } else if !state.free.is_empty() {
+            match patience(shared, &state) {
+                Some(left) => {
+                    let waited = shared.wake.wait_timeout(state, left);
+                    state = waited.unwrap_or_else(PoisonError::into_inner).0;
+                    continue;
+                }
+                None => {
+                    if let Some(found) = take(shared, &mut state) {
+                        return Some(found);
+                    }
+                    continue;
+                }
+            }
+        }
+        let woken = shared.wake.wait(state);
+        state = woken.unwrap_or_else(PoisonError::into_inner);
+    }
+}
+
+/// How long the next batch may still wait to fill; `None` when it goes now.
+fn patience(shared: &Shared, state: &State) -> Option<Duration> {
+    let options = &shared.options;
+    let is_full = !shared.is_batched || state.queue.next_rows() >= options.max_batch_size;
+    if options.max_delay.is_zero() || is_full || !state.is_open {
+        return None;
+    }
+    let waited = state.queue.oldest()?.elapsed();
+    let left = options.max_delay.checked_sub(waited)?;
+    (!left.is_zero()).then_some(left)
+}
+
+fn take(shared: &Shared, state: &mut State) -> Option<(Box<dyn Runner>, Vec<Job>)> {
+    let max_rows = if shared.is_batched {
+        shared.options.max_batch_size
+    } else {
+        1
+    };
+    let (jobs, dropped) = state.queue.take(max_rows, Instant::now());
+    if dropped.abandoned + dropped.expired > 0 {
+        shared.observer.dropped(dropped.abandoned, dropped.expired);
+    }
+    if jobs.is_empty() {
+        return None;
+    }
+    if state.queue.len() > 0 && state.free.len() > 1 {
+        shared.wake.notify_one();
+    }
+    state.free.pop().map(|runner| (runner, jobs))
+}
+
+/// Runs `jobs` as one batch and answers them.
+fn run(shared: &Shared, mut runner: Box<dyn Runner>, jobs: Vec<Job>) -> Box<dyn Runner> {
+    let start = Instant::now();
+    let counts: Vec<usize> = jobs.iter().map(|job| job.rows).collect();
+    let rows = counts.iter().sum();
+    let outputs = guarded(|| run_batch(shared, &mut *runner, &jobs, &counts));
+    let computed = start.elapsed();
+    shared.observer.batch(jobs.len(), rows, computed);
+    if jobs.len() == 1 {
+        shared.lock().lone.note(computed);
+    }
+    let mut outputs = outputs.map(Vec::into_iter);
+    for job in jobs {
+        let answer = match &mut outputs {
+            Ok(parts) => Ok(Outcome {
+                outputs: parts.next().expect("each job has its part"),
+                queued: start.saturating_duration_since(job.arrived),
+                computed,
+                batch_rows: rows,
+            }),
+            Err(error) => Err(error.clone()),
+        };
+        // A client that has left hears nothing.
+        let _ = job.reply.send(answer);
+    }
+    runner
+}
+
+fn run_batch(
+    shared: &Shared,
+    runner: &mut dyn Runner,
+    jobs: &[Job],
+    counts: &[usize],
+) -> Result<Vec<Vec<Tensor>>> {
+    let rows: usize = counts.iter().sum();
+    let padded = padded_rows(rows, shared.options.max_batch_size);
+    if !shared.is_batched || jobs.len() == 1 && padded == rows {
+        return Ok(vec![runner.run(&jobs[0].inputs)?]);
+    }
+    let inputs = assemble::join(jobs, padded)?;
+    let outputs = runner.run(&inputs)?;
+    assemble::split(&outputs, counts, padded)
+}
+
+/// The batch size that `rows` samples run at. Each size is planned once, so there are few: powers
+/// of two and one and a half times those. Larger requests than a batch run as they are.
+fn padded_rows(rows: usize, max_batch_size: usize) -> usize {
+    if rows == 0 || rows >= max_batch_size {
+        return rows;
+    }
+    let above = rows.next_power_of_two();
+    let between = above / 4 * 3;
+    let size = if between >= rows { between } else { above };
+    size.min(max_batch_size)
+}
+
+/// Turns a panic of the model's code into an error: one request must not end a server.
+pub(super) fn guarded<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
+        let message = "the model failed while it ran; the server's log says where";
+        Err(ServeError::new(Code::Internal, message))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::padded_rows;
+
+    #[test]
+    fn few_batch_sizes_are_planned() {
+        let sizes: std::collections::BTreeSet<usize> =
+            (1..=32).map(|rows| padded_rows(rows, 32)).collect();
+        let expected = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32];
+        assert!(sizes.iter().eq(&expected), "{sizes:?}");
+        assert!((1..=32).all(|rows| padded_rows(rows, 32) >= rows));
+        assert_eq!(padded_rows(50, 32), 50);
+        assert_eq!(padded_rows(9, 10), 10);
+    }
+}

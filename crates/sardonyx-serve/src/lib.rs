@@ -1,0 +1,9 @@
+//! The model server: loads ONNX models, gathers requests into batches, routes them between
+//! versions, and answers the clients of TensorFlow Serving and of KServe v2 / Triton.
+//!
+//! The core ([`batch`], registry, rollout, metrics) knows no sockets; the doors are thin.
+
+pub mod batch;
+mod error;
+
+pub use error::{Code, Result, ServeError};
