@@ -5,6 +5,7 @@ use sardonyx_tensor::{Tensor, element_count};
 use crate::arrays;
 use crate::dataset::Kind;
 use crate::error::{DataError, Result};
+use crate::limits::Limits;
 use crate::npy;
 use crate::read::picture::{self, PictureForm};
 use crate::read::source::Source;
@@ -125,6 +126,32 @@ pub fn read_inputs(path: &Path, spec: &InputSpec, options: &ReadOptions) -> Resu
 }
 
 fn image(path: &Path, spec: &InputSpec, options: &ReadOptions) -> Result<Tensor> {
+    let (form, pixel_max) = picture_form(path, spec, &options.limits)?;
+    let mut pixels = Vec::new();
+    picture::decode_into(path, form, &options.limits, &mut pixels)?;
+    to_image(form, pixel_max, &pixels)
+}
+
+/// An image as a model takes it, `[1, C, H, W]`, from the bytes of a PNG or JPEG file; `name` stands
+/// for it in errors.
+///
+/// # Errors
+/// When the bytes are damaged, the model does not take images, or a limit is passed.
+pub fn image_from_bytes(
+    name: &str,
+    bytes: &[u8],
+    spec: &InputSpec,
+    limits: &Limits,
+) -> Result<Tensor> {
+    let name = Path::new(name);
+    let (form, pixel_max) = picture_form(name, spec, limits)?;
+    let mut pixels = Vec::new();
+    picture::decode_bytes_into(name, bytes, form, limits, &mut pixels)?;
+    to_image(form, pixel_max, &pixels)
+}
+
+/// The form of the images that a model takes, and the value of their brightest pixel.
+fn picture_form(path: &Path, spec: &InputSpec, limits: &Limits) -> Result<(PictureForm, f32)> {
     let &InputSpec::Image {
         channels: channels @ (1 | 3),
         height,
@@ -146,14 +173,17 @@ fn image(path: &Path, spec: &InputSpec, options: &ReadOptions) -> Result<Tensor>
         height,
         width,
     };
-    picture::check_form(path, form, &options.limits)?;
-    let mut pixels = Vec::new();
-    picture::decode_into(path, form, &options.limits, &mut pixels)?;
+    picture::check_form(path, form, limits)?;
+    Ok((form, pixel_max))
+}
+
+fn to_image(form: PictureForm, pixel_max: f32, pixels: &[u8]) -> Result<Tensor> {
     let values = pixels
-        .into_iter()
-        .map(|p| f32::from(p) * (pixel_max / 255.0))
+        .iter()
+        .map(|&p| f32::from(p) * (pixel_max / 255.0))
         .collect();
-    Ok(Tensor::new([1, channels, height, width], values)?)
+    let shape = [1, form.channels, form.height, form.width];
+    Ok(Tensor::new(shape, values)?)
 }
 
 /// Finds the reading of the array's dimensions that fits: a batch or a single sample, channels

@@ -34,7 +34,7 @@ pub use dataset::{Dataset, DatasetParts, Kind, Target};
 pub use digits::{DIGITS_ATTRIBUTION, digits};
 pub use error::{DataError, Result};
 pub use impute::{ImputeReport, ImputedColumn, impute};
-pub use inputs::{InputSpec, Inputs, read_inputs};
+pub use inputs::{InputSpec, Inputs, image_from_bytes, read_inputs};
 pub use limits::Limits;
 pub use read::{
     Color, CsvOptions, ImageOptions, Layout, Loaded, ReadOptions, ReadReport, TargetKind, read,

@@ -1,6 +1,7 @@
 //! One PNG or JPEG file.
 
-use std::io::{BufRead, BufReader};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Cursor, Seek};
 use std::path::Path;
 
 use image::imageops::{self, FilterType};
@@ -44,7 +45,8 @@ pub(crate) struct PictureForm {
 
 /// Reads the header only.
 pub(crate) fn header(path: &Path, limits: &Limits) -> Result<PictureHeader> {
-    open(path, limits).map(|(_, header)| header)
+    let (file, n_bytes) = open_picture(path)?;
+    open(path, file, n_bytes, limits).map(|(_, header)| header)
 }
 
 /// Refuses a form that no image can be brought into.
@@ -93,7 +95,29 @@ pub(crate) fn decode_into(
     limits: &Limits,
     out: &mut Vec<u8>,
 ) -> Result<()> {
-    let (decoder, _) = open(path, limits)?;
+    let (file, n_bytes) = open_picture(path)?;
+    let (decoder, _) = open(path, file, n_bytes, limits)?;
+    decode(path, decoder, form, out)
+}
+
+/// As [`decode_into`], for a file whose bytes are at hand; `name` stands for it in errors.
+pub(crate) fn decode_bytes_into(
+    name: &Path,
+    bytes: &[u8],
+    form: PictureForm,
+    limits: &Limits,
+    out: &mut Vec<u8>,
+) -> Result<()> {
+    let (decoder, _) = open(name, Cursor::new(bytes), bytes.len() as u64, limits)?;
+    decode(name, decoder, form, out)
+}
+
+fn decode(
+    path: &Path,
+    decoder: impl ImageDecoder,
+    form: PictureForm,
+    out: &mut Vec<u8>,
+) -> Result<()> {
     let picture = DynamicImage::from_decoder(decoder).map_err(|error| image_error(path, &error))?;
     let (height, width) = (form.height as u32, form.width as u32);
     if form.channels == 1 {
@@ -133,8 +157,17 @@ fn to_gray(picture: DynamicImage) -> GrayImage {
     GrayImage::from_raw(rgb.width(), rgb.height(), luma).expect("one value for each pixel")
 }
 
-fn open(path: &Path, limits: &Limits) -> Result<(impl ImageDecoder, PictureHeader)> {
+fn open_picture(path: &Path) -> Result<(BufReader<File>, u64)> {
     let (file, n_bytes) = open_file(path)?;
+    Ok((BufReader::new(file), n_bytes))
+}
+
+fn open<'a, R: BufRead + Seek + 'a>(
+    path: &Path,
+    mut file: R,
+    n_bytes: u64,
+    limits: &Limits,
+) -> Result<(impl ImageDecoder + use<'a, R>, PictureHeader)> {
     check(
         "the size in bytes",
         "image_bytes",
@@ -142,7 +175,6 @@ fn open(path: &Path, limits: &Limits) -> Result<(impl ImageDecoder, PictureHeade
         n_bytes,
         limits.image_bytes,
     )?;
-    let mut file = BufReader::new(file);
     let head = file
         .fill_buf()
         .map_err(|error| DataError::io(path, error))?;

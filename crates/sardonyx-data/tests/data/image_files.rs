@@ -1,7 +1,9 @@
 use std::fs;
 use std::path::Path;
 
-use sardonyx_data::{Color, InputSpec, Limits, ReadOptions, npy, read, read_inputs};
+use sardonyx_data::{
+    Color, InputSpec, Limits, ReadOptions, image_from_bytes, npy, read, read_inputs,
+};
 use sardonyx_tensor::Tensor;
 
 use super::{array, folder, golden, refused, rewrite};
@@ -16,6 +18,9 @@ fn pixels(file: &str, (channels, height, width): (usize, usize, usize)) -> Vec<f
     };
     let path = golden(&format!("images/{file}"));
     let inputs = read_inputs(&path, &spec, &ReadOptions::default()).expect(file);
+    let bytes = std::fs::read(&path).expect(file);
+    let from_bytes = image_from_bytes(file, &bytes, &spec, &Limits::default()).expect(file);
+    assert_eq!(from_bytes, inputs.x);
     assert_eq!(inputs.names, [file]);
     assert_eq!(inputs.x.shape(), [1, channels, height, width]);
     inputs.x.to_f64().expect("numbers")
@@ -241,7 +246,11 @@ fn no_flipped_byte_panics() {
             bad[position] ^= 1 << (position % 8);
             bad[position / 2] ^= 0x80;
             rewrite(&path, &bad);
-            if let Err(error) = read_inputs(&path, &spec, &ReadOptions::default()) {
+            let bytes = std::fs::read(&path).expect("just written");
+            let from_bytes = image_from_bytes("damaged", &bytes, &spec, &Limits::default());
+            let from_file = read_inputs(&path, &spec, &ReadOptions::default());
+            assert_eq!(from_bytes.is_ok(), from_file.is_ok());
+            if let Err(error) = from_file {
                 assert!(error.to_string().contains(name), "{error}");
             }
         }
