@@ -17,6 +17,7 @@ const LAYERS: [&[&str]; 8] = [
         "sardonyx-ir",
         "sardonyx-kernels",
         "sardonyx-onnx",
+        "sardonyx-wire",
     ],
     &["sardonyx-model", "sardonyx-ops"],
     &["sardonyx-passes", "sardonyx-zoo"],
