@@ -1,48 +1,19 @@
-//! What goes wrong while serving, with the canonical code that every door translates.
+//! What goes wrong while serving: a canonical code that every door translates, and a message for
+//! the client.
 
 use std::fmt;
 
-/// Canonical status codes, as gRPC numbers them (<https://grpc.io/docs/guides/status-codes/>).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Code {
-    InvalidArgument,
-    DeadlineExceeded,
-    NotFound,
-    ResourceExhausted,
-    FailedPrecondition,
-    Unavailable,
-    Internal,
-}
+pub use sardonyx_wire::{Code, WireError as ServeError};
 
 /// Result of the serving core.
 pub type Result<T, E = ServeError> = std::result::Result<T, E>;
 
-/// A request, or an order to the server, that could not be met.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct ServeError {
-    /// What kind of failure it is.
-    pub code: Code,
-    /// What, where and how to mend it; shown to the client.
-    pub message: String,
+/// The request, or the file that was asked for, is at fault.
+pub(crate) fn invalid(error: impl fmt::Display) -> ServeError {
+    ServeError::new(Code::InvalidArgument, error.to_string())
 }
 
-impl ServeError {
-    /// An error of kind `code`.
-    pub fn new(code: Code, message: impl Into<String>) -> ServeError {
-        ServeError {
-            code,
-            message: message.into(),
-        }
-    }
-
-    /// The input is at fault.
-    pub fn invalid(message: impl Into<String>) -> ServeError {
-        ServeError::new(Code::InvalidArgument, message)
-    }
-
-    /// The server is at fault.
-    pub fn internal(error: impl fmt::Display) -> ServeError {
-        ServeError::new(Code::Internal, error.to_string())
-    }
+/// The server is at fault.
+pub(crate) fn internal(error: impl fmt::Display) -> ServeError {
+    ServeError::new(Code::Internal, error.to_string())
 }

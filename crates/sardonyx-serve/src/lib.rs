@@ -5,5 +5,10 @@
 
 pub mod batch;
 mod error;
+pub mod metrics;
+mod servable;
+mod signature;
 
 pub use error::{Code, Result, ServeError};
+pub use servable::{Servable, ServableOptions};
+pub use signature::Signature;

@@ -3,7 +3,7 @@
 use sardonyx_tensor::{Tensor, map_data};
 
 use super::queue::Job;
-use crate::error::{Code, Result, ServeError};
+use crate::error::{Code, Result, ServeError, internal};
 
 /// The inputs of `jobs` one after the other along the first axis, with zeros up to `rows` samples.
 ///
@@ -28,12 +28,12 @@ fn join_one(parts: &[&Tensor], rows: usize) -> Result<Tensor> {
         let mut all = Vec::with_capacity(rows * sample);
         all.extend_from_slice(values);
         for part in &parts[1..] {
-            all.extend_from_slice(part.values().map_err(ServeError::internal)?);
+            all.extend_from_slice(part.values().map_err(internal)?);
         }
         all.resize(rows * sample, Default::default());
         all
     });
-    Tensor::from_data(shape, data).map_err(ServeError::internal)
+    Tensor::from_data(shape, data).map_err(internal)
 }
 
 /// The part of each job of a batch's outputs; `counts` are the jobs' samples, in order.
@@ -69,5 +69,5 @@ fn part(output: &Tensor, range: std::ops::Range<usize>, rows: usize) -> Result<T
     let sample: usize = shape[1..].iter().product();
     let range = range.start * sample..range.end * sample;
     let data = map_data!(output.data(), values => values[range].to_vec());
-    Tensor::from_data(shape, data).map_err(ServeError::internal)
+    Tensor::from_data(shape, data).map_err(internal)
 }

@@ -7,24 +7,46 @@ use std::time::{Duration, Instant};
 use sardonyx_tensor::Tensor;
 
 use super::queue::Job;
-use super::{Outcome, Runner, Shared, State, assemble};
+use super::sizes::padded_rows;
+use super::{Outcome, Ready, Runner, Shared, State, assemble};
 use crate::error::{Code, Result, ServeError};
 
 /// Takes and runs batches until the batcher closes and nothing waits.
 pub(super) fn work(shared: &Shared) {
-    while let Some((runner, jobs)) = next(shared) {
-        let runner = run(shared, runner, jobs);
-        shared.lock().free.push(runner);
+    loop {
+        match next(shared) {
+            Turn::Run(mut ready, jobs) => {
+                run(shared, &mut *ready.runner, jobs);
+                shared.lock().free.push(ready);
+            }
+            Turn::Prepare(mut ready) => {
+                ready.has_preparations = ready.runner.prepare();
+                shared.lock().free.push(ready);
+            }
+            Turn::End => return,
+        }
     }
 }
 
-/// A runner and the next batch; `None` at the end.
-fn next(shared: &Shared) -> Option<(Box<dyn Runner>, Vec<Job>)> {
+/// What a lane does next.
+enum Turn {
+    Run(Ready, Vec<Job>),
+    /// Nothing waits: work ahead.
+    Prepare(Ready),
+    End,
+}
+
+/// Waits for something to do.
+fn next(shared: &Shared) -> Turn {
     let mut state = shared.lock();
     loop {
         if state.queue.len() == 0 {
             if !state.is_open {
-                return None;
+                return Turn::End;
+            }
+            let unprepared = state.free.iter().position(|ready| ready.has_preparations);
+            if let Some(index) = unprepared {
+                return Turn::Prepare(state.free.remove(index));
             }
         } else if !state.free.is_empty() {
             match patience(shared, &state) {
@@ -34,8 +56,8 @@ fn next(shared: &Shared) -> Option<(Box<dyn Runner>, Vec<Job>)> {
                     continue;
                 }
                 None => {
-                    if let Some(found) = take(shared, &mut state) {
-                        return Some(found);
+                    if let Some((ready, jobs)) = take(shared, &mut state) {
+                        return Turn::Run(ready, jobs);
                     }
                     continue;
                 }
@@ -58,7 +80,7 @@ fn patience(shared: &Shared, state: &State) -> Option<Duration> {
     (!left.is_zero()).then_some(left)
 }
 
-fn take(shared: &Shared, state: &mut State) -> Option<(Box<dyn Runner>, Vec<Job>)> {
+fn take(shared: &Shared, state: &mut State) -> Option<(Ready, Vec<Job>)> {
     let max_rows = if shared.is_batched {
         shared.options.max_batch_size
     } else {
@@ -74,15 +96,15 @@ fn take(shared: &Shared, state: &mut State) -> Option<(Box<dyn Runner>, Vec<Job>
     if state.queue.len() > 0 && state.free.len() > 1 {
         shared.wake.notify_one();
     }
-    state.free.pop().map(|runner| (runner, jobs))
+    state.free.pop().map(|ready| (ready, jobs))
 }
 
 /// Runs `jobs` as one batch and answers them.
-fn run(shared: &Shared, mut runner: Box<dyn Runner>, jobs: Vec<Job>) -> Box<dyn Runner> {
+fn run(shared: &Shared, runner: &mut dyn Runner, jobs: Vec<Job>) {
     let start = Instant::now();
     let counts: Vec<usize> = jobs.iter().map(|job| job.rows).collect();
     let rows = counts.iter().sum();
-    let outputs = guarded(|| run_batch(shared, &mut *runner, &jobs, &counts));
+    let outputs = guarded(|| run_batch(shared, runner, &jobs, &counts));
     let computed = start.elapsed();
     shared.observer.batch(jobs.len(), rows, computed);
     if jobs.len() == 1 {
@@ -102,7 +124,6 @@ fn run(shared: &Shared, mut runner: Box<dyn Runner>, jobs: Vec<Job>) -> Box<dyn 
         // A client that has left hears nothing.
         let _ = job.reply.send(answer);
     }
-    runner
 }
 
 fn run_batch(
@@ -121,38 +142,10 @@ fn run_batch(
     assemble::split(&outputs, counts, padded)
 }
 
-/// The batch size that `rows` samples run at. Each size is planned once, so there are few: powers
-/// of two and one and a half times those. Larger requests than a batch run as they are.
-fn padded_rows(rows: usize, max_batch_size: usize) -> usize {
-    if rows == 0 || rows >= max_batch_size {
-        return rows;
-    }
-    let above = rows.next_power_of_two();
-    let between = above / 4 * 3;
-    let size = if between >= rows { between } else { above };
-    size.min(max_batch_size)
-}
-
 /// Turns a panic of the model's code into an error: one request must not end a server.
 pub(super) fn guarded<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
         let message = "the model failed while it ran; the server's log says where";
         Err(ServeError::new(Code::Internal, message))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::padded_rows;
-
-    #[test]
-    fn few_batch_sizes_are_planned() {
-        let sizes: std::collections::BTreeSet<usize> =
-            (1..=32).map(|rows| padded_rows(rows, 32)).collect();
-        let expected = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32];
-        assert!(sizes.iter().eq(&expected), "{sizes:?}");
-        assert!((1..=32).all(|rows| padded_rows(rows, 32) >= rows));
-        assert_eq!(padded_rows(50, 32), 50);
-        assert_eq!(padded_rows(9, 10), 10);
-    }
 }

@@ -9,6 +9,7 @@
 mod assemble;
 mod lane;
 mod queue;
+mod sizes;
 
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -18,8 +19,9 @@ use std::time::{Duration, Instant};
 use sardonyx_tensor::Tensor;
 use tokio::sync::oneshot;
 
-use crate::error::{Code, Result, ServeError};
+use crate::error::{Code, Result, ServeError, internal};
 use queue::{Job, Key, Queue};
+pub(crate) use sizes::batch_sizes;
 
 /// Runs batches; each lane has its own.
 pub trait Runner: Send {
@@ -28,6 +30,12 @@ pub trait Runner: Send {
     /// # Errors
     /// When the inputs do not suit the model.
     fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>>;
+
+    /// Does a piece of work ahead while nothing waits, such as planning the next batch size; `false`
+    /// when there is no more to do.
+    fn prepare(&mut self) -> bool {
+        false
+    }
 }
 
 /// How requests are gathered into batches.
@@ -111,9 +119,15 @@ struct Shared {
 
 struct State {
     queue: Queue,
-    free: Vec<Box<dyn Runner>>,
+    free: Vec<Ready>,
     lone: Lone,
     is_open: bool,
+}
+
+/// A runner that no lane uses at the moment.
+struct Ready {
+    runner: Box<dyn Runner>,
+    has_preparations: bool,
 }
 
 /// Whether one client alone keeps asking, and whether its requests are short.
@@ -163,9 +177,13 @@ impl Batcher {
         observer: Arc<dyn Observer>,
     ) -> Result<Batcher> {
         let count = runners.len();
+        let ready = |runner| Ready {
+            runner,
+            has_preparations: true,
+        };
         let state = State {
             queue: Queue::default(),
-            free: runners,
+            free: runners.into_iter().map(ready).collect(),
             lone: Lone::default(),
             is_open: true,
         };
@@ -185,7 +203,7 @@ impl Batcher {
             let lane = std::thread::Builder::new()
                 .name(format!("lane-{index}"))
                 .spawn(move || lane::work(&shared))
-                .map_err(ServeError::internal)?;
+                .map_err(internal)?;
             batcher.lanes.push(lane);
         }
         Ok(batcher)
@@ -212,10 +230,10 @@ impl Batcher {
             return Err(ServeError::new(Code::ResourceExhausted, message));
         }
         let is_lone = state.lone.is_lone(work.source) && state.queue.len() == 0;
-        if is_lone && let Some(runner) = state.free.pop() {
+        if is_lone && let Some(ready) = state.free.pop() {
             drop(state);
             return Ok(Ticket::Done(self.shared.run_here(
-                runner,
+                ready,
                 &work.inputs,
                 rows,
             )));
@@ -297,18 +315,13 @@ impl Shared {
         Ok((rows.unwrap_or(1), key))
     }
 
-    fn run_here(
-        &self,
-        mut runner: Box<dyn Runner>,
-        inputs: &[Tensor],
-        rows: usize,
-    ) -> Result<Outcome> {
+    fn run_here(&self, mut ready: Ready, inputs: &[Tensor], rows: usize) -> Result<Outcome> {
         let start = Instant::now();
-        let outputs = lane::guarded(|| runner.run(inputs));
+        let outputs = lane::guarded(|| ready.runner.run(inputs));
         let computed = start.elapsed();
         self.observer.batch(1, rows, computed);
         let mut state = self.lock();
-        state.free.push(runner);
+        state.free.push(ready);
         state.lone.note(computed);
         let is_waited_for = state.queue.len() > 0;
         drop(state);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use sardonyx_tensor::Tensor;
 
 use super::{BatchOptions, Batcher, Observer, Outcome, Runner, Ticket, Work};
-use crate::error::{Code, Result, ServeError};
+use crate::error::{Code, Result, internal};
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -35,15 +35,13 @@ struct Double {
 impl Runner for Double {
     fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
         if let Some(gate) = &self.gate {
-            gate.recv().map_err(ServeError::internal)?;
+            gate.recv().map_err(internal)?;
         }
-        let values: Vec<f32> = inputs[0].values().map_err(ServeError::internal)?.to_vec();
+        let values: Vec<f32> = inputs[0].values().map_err(internal)?.to_vec();
         assert!(!values.contains(&-1.0), "the input that makes it fail");
         let doubled = values.iter().map(|value| 2.0 * value).collect();
         let shape = inputs[0].shape().to_vec();
-        Ok(vec![
-            Tensor::new(shape, doubled).map_err(ServeError::internal)?,
-        ])
+        Ok(vec![Tensor::new(shape, doubled).map_err(internal)?])
     }
 }
 

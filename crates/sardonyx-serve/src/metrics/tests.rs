@@ -1,0 +1,1 @@
+//! What is counted is what the page shows, in both formats.
