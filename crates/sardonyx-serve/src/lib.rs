@@ -6,9 +6,16 @@
 pub mod batch;
 mod error;
 pub mod metrics;
+mod mirror;
+mod registry;
+mod rollout;
 mod servable;
+mod server;
 mod signature;
 
 pub use error::{Code, Result, ServeError};
+pub use registry::{ModelConfig, Registry, Selector, Target, VersionPolicy, VersionStatus};
+pub use rollout::{Rollout, Shadow};
 pub use servable::{Servable, ServableOptions};
+pub use server::{Answer, Call, Server};
 pub use signature::Signature;

@@ -143,7 +143,7 @@ fn run_batch(
 }
 
 /// Turns a panic of the model's code into an error: one request must not end a server.
-pub(super) fn guarded<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(crate) fn guarded<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
         let message = "the model failed while it ran; the server's log says where";
         Err(ServeError::new(Code::Internal, message))

@@ -20,6 +20,7 @@ use sardonyx_tensor::Tensor;
 use tokio::sync::oneshot;
 
 use crate::error::{Code, Result, ServeError, internal};
+pub(crate) use lane::guarded;
 use queue::{Job, Key, Queue};
 pub(crate) use sizes::batch_sizes;
 
