@@ -10,8 +10,10 @@
 //! is bounded, and no claimed length or shape takes memory that the bytes do not back.
 
 mod error;
+mod json;
 pub mod kserve;
 pub mod proto;
+mod raw;
 mod spec;
 pub mod tensorflow;
 pub mod text;

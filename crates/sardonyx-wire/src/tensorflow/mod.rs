@@ -3,6 +3,7 @@
 //! What the JSON looks like and what its errors say follows TensorFlow Serving's own behaviour,
 //! which clients rely on; differences are written down where they are.
 
+mod columns;
 mod example_json;
 mod examples;
 mod path;
@@ -14,11 +15,12 @@ mod tensor;
 pub use example_json::{ExamplesBody, decode_examples};
 pub use examples::{bind_examples, example_count};
 pub use path::{Call, Target, Verb, VersionSelector, parse_path};
-pub use predict::{Format, PredictBody, decode_predict};
+pub use predict::{FindInputs, Format, PredictBody, decode_predict};
 pub use reply::{encode_classification, encode_error, encode_predict, encode_regression};
 pub use status::{encode_metadata, encode_status};
 pub use tensor::{
-    Encoding, data_type, dtype_name, signature_def, tensor_from_proto, tensor_info, tensor_to_proto,
+    Encoding, MAX_REPEATED, data_type, dtype_name, signature_def, tensor_from_proto, tensor_info,
+    tensor_to_proto,
 };
 
 /// Name of the signature that is meant when a request names none.
