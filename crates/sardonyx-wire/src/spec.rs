@@ -48,8 +48,11 @@ impl TensorSpec {
     /// [`crate::Code::InvalidArgument`] naming the tensor, what was expected and what was found.
     pub fn check(&self, value: &Value) -> Result<()> {
         let Value::Tensor(tensor) = value else {
-            if self.takes_bytes || self.dtype == DType::String {
+            if self.takes_bytes {
                 return Ok(());
+            }
+            if self.dtype == DType::String {
+                return self.check_shape(value.shape());
             }
             return Err(WireError::invalid(format!(
                 "input '{}' takes {}, not bytes",
@@ -64,14 +67,17 @@ impl TensorSpec {
                 tensor.dtype()
             )));
         }
-        if !self.accepts_shape(tensor.shape()) {
-            return Err(WireError::invalid(format!(
-                "unexpected shape for input '{}': expected {:?}, found {:?}",
-                self.name,
-                self.wire_dims(),
-                tensor.shape()
-            )));
+        self.check_shape(tensor.shape())
+    }
+
+    fn check_shape(&self, shape: &[usize]) -> Result<()> {
+        if self.accepts_shape(shape) {
+            return Ok(());
         }
-        Ok(())
+        Err(WireError::invalid(format!(
+            "unexpected shape for input '{}': expected {:?}, found {shape:?}",
+            self.name,
+            self.wire_dims(),
+        )))
     }
 }

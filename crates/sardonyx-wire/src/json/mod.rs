@@ -3,5 +3,7 @@
 
 pub(crate) mod debug;
 pub(crate) mod fill;
+pub(crate) mod float;
 pub(crate) mod number;
 pub(crate) mod scan;
+pub(crate) mod write;

@@ -3,18 +3,18 @@
 //! What the JSON looks like and what its errors say follows TensorFlow Serving's own behaviour,
 //! which clients rely on; differences are written down where they are.
 
+mod bind;
 mod columns;
 mod example_json;
-mod examples;
 mod path;
 mod predict;
 mod reply;
 mod status;
 mod tensor;
 
+pub use bind::{bind_examples, bind_tensors, example_count};
 pub use example_json::{ExamplesBody, decode_examples};
-pub use examples::{bind_examples, example_count};
-pub use path::{Call, Target, Verb, VersionSelector, parse_path};
+pub use path::{Call, MISSING_MODEL, Target, Verb, VersionSelector, parse_path};
 pub use predict::{FindInputs, Format, PredictBody, decode_predict};
 pub use reply::{encode_classification, encode_error, encode_predict, encode_regression};
 pub use status::{encode_metadata, encode_status};
