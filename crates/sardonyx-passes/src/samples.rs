@@ -227,14 +227,14 @@ impl<'g> Follower<'g> {
                 return Some(Samples::None);
             }
             // Made from the number of samples alone: rows that are all alike, or a shape.
-            return self.from_count(node, output);
+            return self.by_count(node, output);
         }
-        self.from_samples(node, op, index, output)
+        self.by_operator(node, op, index, output)
     }
 
     /// Integers computed from a shape stay such; a tensor filled to a shape has the samples where
     /// its dimension is theirs.
-    fn from_count(&self, node: &Node, output: ValueId) -> Option<Samples> {
+    fn by_count(&self, node: &Node, output: ValueId) -> Option<Samples> {
         if !matches!(node.op_type.as_str(), "ConstantOfShape" | "Expand") {
             let is_whole = self.graph.fact(output)?.dtype.is_integer();
             return is_whole.then_some(Samples::Count);
@@ -257,7 +257,7 @@ impl<'g> Follower<'g> {
         (large.len() - axis) > small.len() || small[small.len() + axis - large.len()].is_one()
     }
 
-    fn from_samples(
+    fn by_operator(
         &self,
         node: &Node,
         op: &str,

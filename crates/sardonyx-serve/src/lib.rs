@@ -4,6 +4,8 @@
 //! The core ([`batch`], registry, rollout, metrics) knows no sockets; the doors are thin.
 
 pub mod batch;
+mod clock;
+pub mod doors;
 mod error;
 pub mod metrics;
 mod mirror;

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sardonyx_tensor::Tensor;
 
@@ -86,7 +86,7 @@ fn take(shared: &Shared, state: &mut State) -> Option<(Ready, Vec<Job>)> {
     } else {
         1
     };
-    let (jobs, dropped) = state.queue.take(max_rows, Instant::now());
+    let (jobs, dropped) = state.queue.take(max_rows, crate::clock::now());
     if dropped.abandoned + dropped.expired > 0 {
         shared.observer.dropped(dropped.abandoned, dropped.expired);
     }
@@ -101,7 +101,7 @@ fn take(shared: &Shared, state: &mut State) -> Option<(Ready, Vec<Job>)> {
 
 /// Runs `jobs` as one batch and answers them.
 fn run(shared: &Shared, runner: &mut dyn Runner, jobs: Vec<Job>) {
-    let start = Instant::now();
+    let start = crate::clock::now();
     let counts: Vec<usize> = jobs.iter().map(|job| job.rows).collect();
     let rows = counts.iter().sum();
     let outputs = guarded(|| run_batch(shared, runner, &jobs, &counts));

@@ -216,7 +216,7 @@ impl Batcher {
     /// When the queue is full, the deadline has passed, or the inputs differ in their number of
     /// samples.
     pub fn submit(&self, work: Work) -> Result<Ticket> {
-        let now = Instant::now();
+        let now = crate::clock::now();
         if work.deadline.is_some_and(|deadline| deadline <= now) {
             let message = "the deadline passed before the request arrived";
             return Err(ServeError::new(Code::DeadlineExceeded, message));
@@ -317,7 +317,7 @@ impl Shared {
     }
 
     fn run_here(&self, mut ready: Ready, inputs: &[Tensor], rows: usize) -> Result<Outcome> {
-        let start = Instant::now();
+        let start = crate::clock::now();
         let outputs = lane::guarded(|| ready.runner.run(inputs));
         let computed = start.elapsed();
         self.observer.batch(1, rows, computed);

@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn batches_hold_one_shape_and_no_more_rows_than_fit() {
-        let now = Instant::now();
+        let now = crate::clock::now();
         let mut queue = Queue::default();
         let mut receivers = Vec::new();
         for (rows, key) in [(2, 1), (3, 9), (2, 1), (1, 1)] {
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_job_larger_than_a_batch_goes_alone() {
-        let now = Instant::now();
+        let now = crate::clock::now();
         let mut queue = Queue::default();
         let (large, _first) = job(9, 0, now);
         let (small, _second) = job(1, 0, now);
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn lower_priorities_go_first_and_equal_ones_in_order() {
-        let now = Instant::now();
+        let now = crate::clock::now();
         let mut queue = Queue::default();
         let mut receivers = Vec::new();
         for (rows, priority) in [(1, 5), (2, 1), (3, 5), (4, 1)] {
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_the_abandoned_and_the_expired() {
-        let now = Instant::now();
+        let now = crate::clock::now();
         let mut queue = Queue::default();
         let (left, receiver) = job(1, 0, now);
         drop(receiver);

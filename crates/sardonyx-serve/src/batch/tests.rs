@@ -140,7 +140,7 @@ fn a_full_queue_refuses_at_once_and_those_who_left_do_not_run() {
 fn a_deadline_in_the_past_is_refused() {
     let (batcher, _permit, _counts) = batcher(false, BatchOptions::default());
     let mut late = work(0, 1, 2, 1.0);
-    late.deadline = Some(Instant::now());
+    late.deadline = Some(crate::clock::now());
     let error = batcher.submit(late).expect_err("too late");
     assert_eq!(error.code, Code::DeadlineExceeded);
 }

@@ -94,7 +94,7 @@ impl Metrics {
             cache_entries: Gauge::default(),
             cache_evictions: Counter::default(),
             ready: Gauge::default(),
-            started: Instant::now(),
+            started: crate::clock::now(),
             process: Process::new(),
         }
     }

@@ -34,7 +34,7 @@ pub(super) struct MachineMemory {
 
 impl Process {
     pub(super) fn new() -> Process {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let since = crate::clock::system_now().duration_since(UNIX_EPOCH);
         Process {
             start_seconds: since.map_or(0.0, |since| since.as_secs_f64()),
             ticks: Mutex::default(),

@@ -58,7 +58,7 @@ impl Registry {
         metrics: Arc<Metrics>,
         rollout_file: Option<PathBuf>,
     ) -> Registry {
-        let seed = std::time::SystemTime::now()
+        let seed = crate::clock::system_now()
             .duration_since(std::time::UNIX_EPOCH)
             .map_or(0, |time| time.as_nanos() as u64);
         Registry {

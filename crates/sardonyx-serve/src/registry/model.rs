@@ -237,7 +237,7 @@ impl Model {
             .model(name, version)
             .set_state(VersionState::Unloading);
         if let Some(servable) = servable {
-            let start = Instant::now();
+            let start = crate::clock::now();
             while Arc::strong_count(&servable) > 1 && start.elapsed() < DRAIN_TIME {
                 std::thread::sleep(Duration::from_millis(1));
             }

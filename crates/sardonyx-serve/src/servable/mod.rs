@@ -73,7 +73,7 @@ impl Servable {
         options: &ServableOptions,
         metrics: Arc<ModelMetrics>,
     ) -> Result<Servable> {
-        let start = Instant::now();
+        let start = crate::clock::now();
         let graph = read(path)?;
         let mut first = session(&graph, &options.pool)?;
         let mut signature = Signature::of(first.graph())?;

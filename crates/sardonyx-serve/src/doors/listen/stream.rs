@@ -1,0 +1,94 @@
+//! A connection's bytes, plain or through TLS, with a count of what moves.
+
+use std::io::{IoSlice, Result};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use super::activity::Activity;
+
+/// Where the bytes go.
+#[derive(Debug)]
+pub(super) enum Carrier {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// A carrier whose moves are noted.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) carrier: Carrier,
+    pub(super) activity: Arc<Activity>,
+}
+
+/// Calls the same method of whichever carrier there is.
+macro_rules! carried {
+    ($self:expr, $carrier:ident => $call:expr) => {
+        match &mut $self.carrier {
+            Carrier::Plain($carrier) => {
+                let $carrier = Pin::new($carrier);
+                $call
+            }
+            Carrier::Tls($carrier) => {
+                let $carrier = Pin::new(&mut **$carrier);
+                $call
+            }
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<Result<()>> {
+        let before = buffer.filled().len();
+        ready!(carried!(self, carrier => carrier.poll_read(cx, buffer)))?;
+        if buffer.filled().len() > before {
+            self.activity.read();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<Result<usize>> {
+        let count = ready!(carried!(self, carrier => carrier.poll_write(cx, bytes)))?;
+        self.activity.wrote();
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        let count = ready!(carried!(self, carrier => carrier.poll_write_vectored(cx, parts)))?;
+        self.activity.wrote();
+        Poll::Ready(Ok(count))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.carrier {
+            Carrier::Plain(carrier) => carrier.is_write_vectored(),
+            Carrier::Tls(carrier) => carrier.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        carried!(self, carrier => carrier.poll_flush(cx))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        carried!(self, carrier => carrier.poll_shutdown(cx))
+    }
+}
