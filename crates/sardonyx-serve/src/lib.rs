@@ -4,6 +4,7 @@
 //! The core ([`batch`], registry, rollout, metrics) knows no sockets; the doors are thin.
 
 pub mod batch;
+pub mod cache;
 mod clock;
 pub mod doors;
 mod error;

@@ -5,7 +5,7 @@
 use std::fs;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 /// The process, and what was last read of the processors.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ mod runner;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sardonyx_engine::{Session, SessionOptions};
 use sardonyx_ir::Graph;
