@@ -33,8 +33,8 @@ impl Trace {
         let spans = chains.map(|chain| match &chain.calls[..] {
             // Pieces of one share follow each other and make one span; there are as many shares
             // as threads.
-            [_] => threads,
-            calls => calls.len() * calls.first().map_or(0, |call| call.kernel.items()),
+            [call] if call.kernel.tiles().is_none() => threads,
+            calls => chain.count() * calls.first().map_or(0, |call| call.kernel.items()),
         });
         let capacity = spans.sum();
         Trace {
@@ -128,8 +128,10 @@ mod tests {
             );
             for call in 0..4 {
                 let own = spans.iter().filter(|span| span.call == call).count();
-                // Items of a chain of several calls take turns; pieces of one call are one span.
-                let expected = if call < 2 { 1..=threads } else { 3..=3 };
+                // Items of a chain of several calls take turns; what a thread takes of one share of
+                // one call is one span.
+                let most = threads * threads;
+                let expected = if call < 2 { 1..=most } else { 3..=3 };
                 assert!(
                     expected.contains(&own),
                     "{own} of call {call} on {threads} threads"
