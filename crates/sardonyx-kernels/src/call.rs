@@ -4,9 +4,9 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::DType;
+use crate::{DType, Tiles};
 
-/// One of the three arenas of a program.
+/// One of the arenas of a program, or the memory of a tile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Space {
     /// Read only while a program runs; may be shared between machines.
@@ -15,6 +15,8 @@ pub enum Space {
     State,
     /// Activations and everything else that a run makes anew.
     Work,
+    /// What lives within one tile of [`Tiles`], on one thread; no region of a program lies here.
+    Tile,
 }
 
 /// Bytes of one arena.
@@ -170,6 +172,11 @@ pub trait Kernel: Send + Sync + fmt::Debug {
         None
     }
 
+    /// The calls that each item goes through, where a kernel is made of other kernels.
+    fn tiles(&self) -> Option<&Tiles> {
+        None
+    }
+
     /// Does the items in `items`.
     fn run(&self, cx: &Run<'_>, items: Range<usize>);
 }
@@ -183,12 +190,34 @@ pub struct Call {
     pub operands: Vec<Option<Region>>,
 }
 
+impl Call {
+    /// The calls that this one is made of, or itself, and how often each is done.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (&Call, usize)> {
+        let tiles = self.kernel.tiles();
+        let own = tiles.is_none().then_some((self, 1));
+        let inner = tiles.map(|tiles| tiles.calls().map(|call| (call, tiles.items())));
+        own.into_iter().chain(inner.into_iter().flatten())
+    }
+
+    /// How many calls this one counts as: those of a tile one by one.
+    pub(crate) fn count(&self) -> usize {
+        self.kernel.tiles().map_or(1, Tiles::len)
+    }
+}
+
 /// Calls with the same number of items: an item goes through all of them before the next one
 /// starts, so that what one call makes is still in cache for the next.
 #[derive(Debug, Clone, Default)]
 pub struct Chain {
     /// The calls, in order.
     pub calls: Vec<Call>,
+}
+
+impl Chain {
+    /// How many calls there are, those of tiles counted one by one.
+    pub(crate) fn count(&self) -> usize {
+        self.calls.iter().map(Call::count).sum()
+    }
 }
 
 /// Chains that are independent of each other. All of a stage is done before the next one starts.
@@ -225,7 +254,7 @@ elements! {
 /// What a kernel works with: its operands' memory and its thread's scratch.
 #[derive(Debug)]
 pub struct Run<'a> {
-    pub(crate) bases: [*mut u8; 3],
+    pub(crate) bases: [*mut u8; 4],
     pub(crate) operands: &'a [Option<Region>],
     pub(crate) scratch: *mut u8,
     pub(crate) scratch_len: usize,

@@ -38,6 +38,7 @@ mod simd;
 mod softmax;
 #[cfg(test)]
 mod testing;
+mod tiles;
 mod trace;
 mod view;
 
@@ -72,5 +73,6 @@ pub use recurrent::{RecurrentCell, Sequence, SequenceGradient, SequenceShape};
 pub use reduce::{ArgReduce, Reduce, Reduction};
 pub use sardonyx_tensor::DType;
 pub use softmax::{CrossEntropy, CrossEntropyOptions, LabelWeight, Softmax, SoftmaxGrad};
+pub use tiles::{Place, TileCall, TileOperand, Tiles};
 pub use trace::{Span, Trace};
 pub use view::{AxisShape, View};

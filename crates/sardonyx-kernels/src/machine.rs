@@ -48,8 +48,7 @@ impl StageShares {
                 done: Cursor::default(),
                 first_call,
             };
-            let calls = stage.chains.iter().map(|chain| chain.calls.len());
-            first_call += calls.sum::<usize>();
+            first_call += stage.chains.iter().map(Chain::count).sum::<usize>();
             own
         };
         program.stages().iter().map(shares).collect()
@@ -145,7 +144,7 @@ enum Watch<'a> {
 /// What the threads of one run share: addresses of the arenas, and the first panic.
 struct Floor<'a> {
     machine: &'a Machine,
-    bases: [*mut u8; 3],
+    bases: [*mut u8; 4],
     watch: Watch<'a>,
     failed: AtomicBool,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
@@ -191,12 +190,13 @@ impl Machine {
         &self.program
     }
 
-    /// The arena `space`, for reading.
+    /// The arena `space`, for reading; of tiles, what the first thread's left behind.
     pub fn arena(&self, space: Space) -> &Arena {
         match space {
             Space::Constants => &self.constants,
             Space::State => &self.state,
             Space::Work => &self.work,
+            Space::Tile => &self.scratch[0],
         }
     }
 
@@ -270,7 +270,13 @@ impl Machine {
         }
         let floor = Floor {
             machine: self,
-            bases: [self.constants.base(), self.state.base(), self.work.base()],
+            bases: [
+                self.constants.base(),
+                self.state.base(),
+                self.work.base(),
+                // Only tiles have this memory, and each brings its own.
+                std::ptr::null_mut(),
+            ],
             watch,
             failed: AtomicBool::new(false),
             panic: Mutex::new(None),
@@ -333,7 +339,7 @@ impl Floor<'_> {
                     done += items.len();
                     self.run_items(chain, call, thread, items);
                 }
-                call += chain.calls.len();
+                call += chain.count();
             }
         }
         done
@@ -341,31 +347,50 @@ impl Floor<'_> {
 
     fn run_items(&self, chain: &Chain, first_call: usize, thread: usize, items: Range<usize>) {
         let scratch = &self.machine.scratch[thread];
-        for (index, call) in chain.calls.iter().enumerate() {
+        let mut number = first_call;
+        for call in &chain.calls {
             let cx = Run {
                 bases: self.bases,
                 operands: &call.operands,
                 scratch: scratch.base(),
                 scratch_len: scratch.len(),
             };
-            match self.watch {
-                Watch::Nothing => call.kernel.run(&cx, items.clone()),
-                Watch::Sums(timings) => {
-                    let start = (timings.clock)();
-                    call.kernel.run(&cx, items.clone());
-                    let spent = (timings.clock)().saturating_sub(start);
-                    timings.calls[first_call + index].fetch_add(spent, Ordering::Relaxed);
-                }
-                Watch::Spans(trace) => {
-                    let start_ns = trace.now();
-                    call.kernel.run(&cx, items.clone());
-                    trace.record(Span {
-                        call: first_call + index,
-                        thread,
-                        start_ns,
-                        end_ns: trace.now(),
+            match call.kernel.tiles() {
+                None => self.watched(number, thread, || call.kernel.run(&cx, items.clone())),
+                Some(tiles) => {
+                    let steps = items.clone().flat_map(|tile| {
+                        let calls = 0..tiles.len();
+                        calls.map(move |index| (tile, index))
                     });
+                    for (tile, index) in steps {
+                        let step = || tiles.run_call(&cx, tile, index);
+                        self.watched(number + index, thread, step);
+                    }
                 }
+            }
+            number += call.count();
+        }
+    }
+
+    /// Does `work`, which is a piece of call `number`, and writes down what is asked for.
+    fn watched(&self, number: usize, thread: usize, work: impl FnOnce()) {
+        match self.watch {
+            Watch::Nothing => work(),
+            Watch::Sums(timings) => {
+                let start = (timings.clock)();
+                work();
+                let spent = (timings.clock)().saturating_sub(start);
+                timings.calls[number].fetch_add(spent, Ordering::Relaxed);
+            }
+            Watch::Spans(trace) => {
+                let start_ns = trace.now();
+                work();
+                trace.record(Span {
+                    call: number,
+                    thread,
+                    start_ns,
+                    end_ns: trace.now(),
+                });
             }
         }
     }

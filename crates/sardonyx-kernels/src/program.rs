@@ -24,6 +24,7 @@ impl ArenaLengths {
             Space::Constants => self.constants,
             Space::State => self.state,
             Space::Work => self.work,
+            Space::Tile => 0,
         }
     }
 }
@@ -67,12 +68,11 @@ impl Program {
         &self.stages
     }
 
-    /// The calls, in the order in which [`crate::Timings`] counts them.
-    pub fn calls(&self) -> impl Iterator<Item = &Call> {
-        self.stages
-            .iter()
-            .flat_map(|stage| &stage.chains)
-            .flat_map(|chain| &chain.calls)
+    /// The calls, in the order in which [`crate::Timings`] counts them, and how often a run does
+    /// each: those of [`crate::Tiles`] come one by one, once for each tile.
+    pub fn calls(&self) -> impl Iterator<Item = (&Call, usize)> {
+        let chains = self.stages.iter().flat_map(|stage| &stage.chains);
+        chains.flat_map(|chain| &chain.calls).flat_map(Call::parts)
     }
 
     /// Bytes that each arena must have at least.
@@ -87,7 +87,8 @@ impl Program {
 
     /// Floating-point operations of one run.
     pub fn flops(&self) -> u64 {
-        self.calls().map(|call| call.kernel.flops()).sum()
+        let flops = |(call, times): (&Call, usize)| call.kernel.flops() * times as u64;
+        self.calls().map(flops).sum()
     }
 }
 
