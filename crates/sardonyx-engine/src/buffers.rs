@@ -42,6 +42,8 @@ pub(crate) struct Buffer {
 pub(crate) struct Calls {
     pub(crate) calls: Vec<LoweredCall>,
     pub(crate) nodes: Vec<usize>,
+    /// By call, where it is made of others: the nodes that these come from.
+    pub(crate) members: BTreeMap<usize, Vec<usize>>,
     /// Operands as buffers.
     pub(crate) operands: Vec<Vec<Option<usize>>>,
 }
@@ -66,6 +68,16 @@ impl Buffers {
             index = self.parents[index];
         }
         index
+    }
+
+    /// Says that a value lies elsewhere, so that it gets no room of its own; its buffer.
+    pub(crate) fn take_out(&mut self, value: ValueId) -> Option<usize> {
+        let root = self.of(value)?;
+        let buffer = &mut self.list[root];
+        let is_work = matches!(buffer.kind, Kind::Work { .. });
+        buffer.kind = Kind::Work { fixed: false };
+        buffer.life = None;
+        is_work.then_some(root)
     }
 
     fn add(&mut self, kind: Kind, bytes: usize) -> usize {
@@ -255,6 +267,7 @@ impl Buffers {
         let mut calls = Calls {
             calls: Vec::new(),
             nodes: Vec::new(),
+            members: BTreeMap::new(),
             operands: Vec::new(),
         };
         for (node, lowered) in lowered {
@@ -265,6 +278,9 @@ impl Buffers {
                 .collect();
             let constants = lowered.constants.into_iter();
             let constants: Vec<usize> = constants.map(|c| self.add_constant(c)).collect();
+            if !lowered.members.is_empty() {
+                calls.members.insert(calls.calls.len(), lowered.members);
+            }
             for call in lowered.calls {
                 let operand = |slot: &Slot| match *slot {
                     Slot::Value(value) => self.of(value),

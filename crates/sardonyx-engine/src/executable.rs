@@ -10,7 +10,7 @@ use crate::buffers::{Buffers, Kind};
 use crate::host::{fixed, from_bytes, to_bytes};
 use crate::lower::lower_graph;
 use crate::memory::Layout;
-use crate::{EngineError, Result, schedule};
+use crate::{EngineError, Result, Tiling, schedule, tiles};
 
 /// How a graph is planned.
 #[derive(Debug, Clone)]
@@ -19,6 +19,16 @@ pub struct CompileOptions {
     pub isa: Isa,
     /// Threads that run the plan.
     pub pool: Arc<Pool>,
+    /// Whether samples go through a plan without state a few at a time.
+    pub tiling: Tiling,
+}
+
+impl CompileOptions {
+    /// For `isa` and `pool`, the rest as it pays.
+    pub fn new(isa: Isa, pool: Arc<Pool>) -> CompileOptions {
+        let tiling = Tiling::default();
+        CompileOptions { isa, pool, tiling }
+    }
 }
 
 /// A graph of fixed shapes, planned for one machine, with the memory that it runs in.
@@ -76,6 +86,8 @@ pub struct NodeCost {
     pub flops: u64,
     /// Bytes of the operands.
     pub bytes: u64,
+    /// How often a run does the call: once, or once for each tile of a batch.
+    pub repeats: usize,
 }
 
 /// A time during which a thread was at work on one call of a plan.
@@ -106,12 +118,22 @@ impl Executable {
         links: &[StateLink],
         options: &CompileOptions,
     ) -> Result<Executable> {
-        let lowered = lower_graph(graph, links, options.isa)?;
+        // What state there is changes once a run, not once a tile.
+        let tiled = match links {
+            [] => tiles::tile(graph, options)?,
+            _ => None,
+        };
+        let (planned, made) = match tiled {
+            Some(tiled) => (Some(tiled.graph), tiled.made),
+            None => (None, BTreeMap::new()),
+        };
+        let (source, graph) = (graph, planned.as_ref().unwrap_or(graph));
+        let lowered = lower_graph(graph, links, options.isa, made)?;
         let lowered = schedule::place_updates(graph, lowered);
         let (buffers, calls) = Buffers::assign(graph, links, lowered)?;
         let layout = Layout::new(&buffers, calls.calls.len());
         let place = |buffer: usize| layout.region(buffers.root(buffer));
-        let nodes = calls.nodes;
+        let (nodes, members) = (calls.nodes, calls.members);
         let program: Vec<Call> = calls
             .calls
             .into_iter()
@@ -123,10 +145,16 @@ impl Executable {
             .collect();
         let (stages, order) = schedule::stages(program);
         let program = Program::new(stages, layout.lengths)?;
-        let by_index: BTreeMap<usize, &Node> =
-            graph.nodes().map(|(id, node)| (id.index(), node)).collect();
-        let info = |index: usize| call_info(graph, by_index.get(&nodes[index]).copied());
-        let infos = order.into_iter().map(info).collect();
+        let by_index: BTreeMap<usize, &Node> = source
+            .nodes()
+            .map(|(id, node)| (id.index(), node))
+            .collect();
+        let info = |node: &usize| call_info(source, by_index.get(node).copied());
+        let of_call = |index: &usize| match members.get(index) {
+            Some(members) => members.iter().map(info).collect(),
+            None => vec![info(&nodes[*index])],
+        };
+        let infos = order.iter().flat_map(of_call).collect();
         let (constants, state) = fill(graph, &buffers, &layout);
         let work = Arena::zeroed(layout.lengths.work);
         let pool = options.pool.clone();
@@ -250,7 +278,7 @@ impl Executable {
     /// Operators that run through their reference because no kernel exists, with their number.
     pub fn host_operators(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
-        for (call, info) in self.machine.program().calls().zip(&self.calls) {
+        for ((call, _), info) in self.machine.program().calls().zip(&self.calls) {
             if call.kernel.name() == "host" {
                 *counts.entry(info.op.clone()).or_insert(0) += 1;
             }
@@ -268,18 +296,14 @@ impl Executable {
         let times = timings.nanoseconds();
         let calls = self.machine.program().calls().zip(&self.calls).zip(times);
         calls
-            .map(|((call, info), time)| NodeCost {
+            .map(|(((call, repeats), info), time)| NodeCost {
                 node: info.node.clone(),
                 op: info.op.clone(),
                 kernel: call.kernel.name(),
                 nanoseconds: time / runs.max(1) as u64,
-                flops: call.kernel.flops(),
-                bytes: call
-                    .operands
-                    .iter()
-                    .flatten()
-                    .map(|region| region.len as u64)
-                    .sum(),
+                flops: call.kernel.flops() * repeats as u64,
+                bytes: bytes(call) * repeats as u64,
+                repeats,
             })
             .collect()
     }
@@ -289,7 +313,8 @@ impl Executable {
     pub fn trace(&mut self, clock: fn() -> u64) -> Vec<CallSpan> {
         let trace = self.machine.trace(clock);
         self.machine.run_traced(&trace);
-        let calls: Vec<&Call> = self.machine.program().calls().collect();
+        let calls = self.machine.program().calls().map(|(call, _)| call);
+        let calls: Vec<&Call> = calls.collect();
         let spans = trace.spans().into_iter();
         spans
             .map(|span| {
@@ -335,6 +360,12 @@ fn find(bindings: &[Binding], what: &'static str, name: &str) -> Result<usize> {
                 known: known.join(", "),
             }
         })
+}
+
+/// Bytes of a call's operands.
+fn bytes(call: &Call) -> u64 {
+    let regions = call.operands.iter().flatten();
+    regions.map(|region| region.len as u64).sum()
 }
 
 /// How a call is told; of one that no node stands behind, what it does.

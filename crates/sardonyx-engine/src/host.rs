@@ -90,6 +90,12 @@ pub(crate) fn fixed(graph: &Graph, value: ValueId) -> Result<Fixed> {
         })
 }
 
+/// Bytes of a value in a plan.
+pub(crate) fn byte_len(graph: &Graph, value: ValueId) -> Result<usize> {
+    let (dtype, shape) = fixed(graph, value)?;
+    Ok(shape.iter().product::<usize>() * dtype.size_bytes().unwrap_or(0))
+}
+
 /// Bytes of a tensor as the arenas hold them: little endian, one byte per truth value.
 pub(crate) fn to_bytes(tensor: &Tensor) -> Vec<u8> {
     macro_rules! bytes {

@@ -18,9 +18,11 @@ mod lower;
 mod memory;
 mod schedule;
 mod session;
+mod tiles;
 
 pub use error::{EngineError, Result};
 pub use executable::{CallSpan, CompileOptions, Executable, NodeCost};
 pub use forward::{ForwardOptions, prepare_backward, prepare_forward};
 pub use sardonyx_kernels::{Isa, Pool};
 pub use session::{Session, SessionOptions};
+pub use tiles::Tiling;

@@ -6,7 +6,9 @@ use sardonyx_kernels::{Isa, Pool};
 use sardonyx_passes::{FuseFor, trim_outputs};
 use sardonyx_tensor::Tensor;
 
-use crate::{CompileOptions, EngineError, Executable, ForwardOptions, Result, prepare_forward};
+use crate::{
+    CompileOptions, EngineError, Executable, ForwardOptions, Result, Tiling, prepare_forward,
+};
 
 /// How a [`Session`] plans and runs.
 #[derive(Debug, Clone)]
@@ -17,6 +19,8 @@ pub struct SessionOptions {
     pub pool: Arc<Pool>,
     /// Most input shapes whose plans are kept; the oldest plan goes first.
     pub max_plans: usize,
+    /// Whether samples of a batch go through a plan a few at a time.
+    pub tiling: Tiling,
 }
 
 impl SessionOptions {
@@ -26,6 +30,7 @@ impl SessionOptions {
             isa: Isa::detect(),
             pool,
             max_plans: 8,
+            tiling: Tiling::default(),
         }
     }
 }
@@ -169,6 +174,7 @@ impl Session {
         let compile = CompileOptions {
             isa: self.options.isa,
             pool: self.options.pool.clone(),
+            tiling: self.options.tiling,
         };
         match Executable::compile(&graph, &[], &compile) {
             Ok(executable) => Ok(Plan::Compiled(Box::new(executable))),

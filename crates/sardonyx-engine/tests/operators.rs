@@ -295,7 +295,7 @@ fn plans_of_every_operator_compute_what_the_reference_does() {
     let mut wrong = Vec::new();
     for isa in Isa::available() {
         let pool = pool.clone();
-        let options = CompileOptions { isa, pool };
+        let options = CompileOptions::new(isa, pool);
         for example in operators().flat_map(Operator::examples) {
             for (name, plain, planned) in graphs(&example, isa) {
                 let expected = interpret(&plain.graph, &plain.feeds);
@@ -326,7 +326,7 @@ fn plans_of_every_operator_compute_what_the_reference_does() {
 fn outputs_that_no_one_reads_may_be_left_out() {
     let pool = Arc::new(Pool::new(2).expect("two threads start"));
     let isa = Isa::detect();
-    let options = CompileOptions { isa, pool };
+    let options = CompileOptions::new(isa, pool);
     let mut wrong = Vec::new();
     for example in operators().flat_map(Operator::examples) {
         for kept in (0..example.outputs).filter(|_| example.outputs > 1) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use nets::{Net, random};
 use sardonyx_engine::{
-    CompileOptions, Executable, ForwardOptions, Isa, Pool, Session, SessionOptions,
+    CompileOptions, Executable, ForwardOptions, Isa, Pool, Session, SessionOptions, Tiling,
     prepare_backward, prepare_forward,
 };
 use sardonyx_ir::{Attr, Graph, ValueId};
@@ -72,6 +72,77 @@ fn a_session_predicts_as_the_interpreter_does() {
                 "{name}: {costs:?}"
             );
         }
+    }
+}
+
+/// The outputs of `graph` for samples of this shape, and how many samples a tile has.
+fn in_tiles(
+    graph: &Graph,
+    shape: &[usize],
+    options: SessionOptions,
+) -> (Vec<Tensor>, Option<usize>) {
+    let mut session = Session::new(graph.clone(), options).expect("a sound model");
+    let x = random(shape, 99);
+    let found = session.run(std::slice::from_ref(&x)).expect("legal feeds");
+    let plan = session.executable(&[x]).expect("legal feeds");
+    let costs = plan.expect("fixed shapes").profile(1, || 0);
+    let repeats = costs.iter().map(|cost| cost.repeats).max();
+    let tile = repeats.filter(|repeats| *repeats > 1);
+    (found, tile.map(|repeats| shape[0] / repeats))
+}
+
+#[test]
+fn tiles_change_no_bit() {
+    let mut tiled = Vec::new();
+    for (isa, (name, graph, shape, _)) in Isa::available()
+        .into_iter()
+        .flat_map(|isa| nets::all().into_iter().map(move |n| (isa, n)))
+    {
+        for (batch, samples) in [(6, 2), (15, 1), (15, 5), (16, 8)] {
+            let shape = [&[batch], &shape[..]].concat();
+            let with = |tiling| SessionOptions {
+                isa,
+                tiling,
+                ..SessionOptions::new(pool())
+            };
+            let (expected, _) = in_tiles(&graph, &shape, with(Tiling::Never));
+            let (found, tile) = in_tiles(&graph, &shape, with(Tiling::Samples(samples)));
+            assert_eq!(
+                found, expected,
+                "{name}: {batch} samples, {samples} at a time"
+            );
+            if let Some(tile) = tile {
+                assert_eq!(tile, samples, "{name}");
+                tiled.push(name);
+            }
+        }
+    }
+    tiled.sort_unstable();
+    tiled.dedup();
+    assert_eq!(tiled, ["convolutional", "mobile", "residual"]);
+}
+
+#[test]
+fn large_batches_are_taken_in_tiles_where_all_threads_have_as_many() {
+    let (mut net, x) = Net::new(&[3, 64, 64]);
+    let attributes = [("pads", Attr::Ints(vec![1; 4]))];
+    let w = net.weight(&[8, 3, 3, 3]);
+    let y = net.node("Conv", &[x, w], &attributes);
+    let w = net.weight(&[8, 8, 3, 3]);
+    let y = net.node("Conv", &[y, w], &attributes);
+    net.graph.outputs.push(y);
+    for (batch, threads, expected) in [
+        (32, 2, Some(1)),
+        (33, 2, Some(1)),
+        // The batch fits the caches.
+        (4, 2, None),
+        // Most threads would wait for the last tiles.
+        (33, 16, None),
+    ] {
+        let pool = Arc::new(Pool::new(threads).expect("threads start"));
+        let options = SessionOptions::new(pool);
+        let (_, tile) = in_tiles(&net.graph, &[batch, 3, 64, 64], options);
+        assert_eq!(tile, expected, "{batch} samples on {threads} threads");
     }
 }
 
@@ -176,7 +247,7 @@ fn planned_gradients_are_those_of_the_plain_graph() {
             .filter(|(_, grad)| grad.is_some());
         let reached: Vec<ValueId> = reached.map(|(id, _)| *id).collect();
         for isa in Isa::available() {
-            let options = CompileOptions { isa, pool: pool() };
+            let options = CompileOptions::new(isa, pool());
             let (mut executable, hoisted) = backward(with_loss(graph.clone()), &options, 4);
             let missing = executable.host_operators();
             assert!(missing.is_empty(), "{name}: {missing:?}");

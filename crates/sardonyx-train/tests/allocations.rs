@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sardonyx_engine::{Pool, Session, SessionOptions};
+use sardonyx_engine::{Pool, Session, SessionOptions, Tiling};
 use sardonyx_ir::Graph;
 use sardonyx_tensor::Tensor;
 use sardonyx_train::{Adam, OptimizerConfig, TrainState};
@@ -56,10 +56,13 @@ fn check_steps(entry: &Entry, model: &Graph, threads: usize) {
     assert_eq!(found, 0, "steps of {}, {threads} threads", entry.name);
 }
 
-fn check_predictions(entry: &Entry, model: &Graph, threads: usize) {
+fn check_predictions(entry: &Entry, model: &Graph, tiling: Tiling, threads: usize) {
     let pool = Arc::new(Pool::new(threads).expect("threads start"));
     await_workers(&pool);
-    let options = SessionOptions::new(pool);
+    let options = SessionOptions {
+        tiling,
+        ..SessionOptions::new(pool)
+    };
     let mut session = Session::new(model.clone(), options).expect("a sound model");
     let shape = [&[BATCH], &small::sample_shape(entry)[..]].concat();
     let input = Tensor::from_fn(shape, |index| (index % 7) as f32).expect("a small shape");
@@ -87,7 +90,9 @@ fn steps_and_predictions_allocate_nothing() {
         let model = small::model(entry);
         for threads in [1, 2] {
             check_steps(entry, &model, threads);
-            check_predictions(entry, &model, threads);
+            for tiling in [Tiling::Never, Tiling::Samples(2)] {
+                check_predictions(entry, &model, tiling, threads);
+            }
         }
     }
 }

@@ -16,11 +16,13 @@ use super::{Known, LowerCx, Lowered, lower};
 use crate::Result;
 use crate::host::lower_host;
 
-/// The calls of all nodes, with the nodes' indices, in a topological order.
+/// The calls of all nodes, with the nodes' indices, in a topological order; those of nodes in
+/// `made` are taken from there.
 pub(crate) fn lower_graph(
     graph: &Graph,
     links: &[StateLink],
     isa: Isa,
+    mut made: BTreeMap<NodeId, Lowered>,
 ) -> Result<Vec<(usize, Lowered)>> {
     let ends = links.iter().flat_map(|link| [link.input, link.output]);
     let kept: BTreeSet<ValueId> = ends.chain(graph.outputs.iter().copied()).collect();
@@ -33,7 +35,7 @@ pub(crate) fn lower_graph(
     let mut order = all.clone();
     order.retain(|id| !known.folded.skipped.contains(id));
     let mut constants = BTreeMap::new();
-    for &id in &order {
+    for &id in order.iter().filter(|id| !made.contains_key(id)) {
         if let Some(made) = evaluate(&cx(graph, id, isa, &known))? {
             for (tensor, output) in &made.constant_outputs {
                 known.made.insert(*output, tensor.clone());
@@ -49,7 +51,7 @@ pub(crate) fn lower_graph(
     let mut attentions = Attentions::of(graph, &search, |id| cx(graph, id, isa, &known))?;
     order.retain(|id| !attentions.dead.contains(id));
     let is_program = |id: NodeId| {
-        let is_known = constants.contains_key(&id);
+        let is_known = constants.contains_key(&id) || made.contains_key(&id);
         Ok(!is_known && is_elementwise(&cx(graph, id, isa, &known))?)
     };
     let groups = Groups::of(graph, &order, &kept, is_program)?;
@@ -59,8 +61,8 @@ pub(crate) fn lower_graph(
             continue;
         }
         let cx = cx(graph, id, isa, &known);
-        let node = if let Some(constant) = constants.remove(&id) {
-            constant
+        let node = if let Some(known) = made.remove(&id).or_else(|| constants.remove(&id)) {
+            known
         } else if let Some(attention) = attentions.calls.remove(&id) {
             attention
         } else if let Some(members) = groups.members.get(&id) {

@@ -77,6 +77,8 @@ pub(crate) struct Lowered {
     pub(crate) aliases: Vec<(ValueId, ValueId)>,
     /// Outputs that are constants of the plan.
     pub(crate) constant_outputs: Vec<(Tensor, ValueId)>,
+    /// Of a call that is made of others: the nodes that these come from.
+    pub(crate) members: Vec<usize>,
 }
 
 impl Lowered {

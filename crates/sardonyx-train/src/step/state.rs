@@ -305,10 +305,7 @@ impl TrainState {
             isa: self.options.isa,
         };
         let step = build(&self.model, &spec)?;
-        let options = CompileOptions {
-            isa: self.options.isa,
-            pool: self.options.pool.clone(),
-        };
+        let options = CompileOptions::new(self.options.isa, self.options.pool.clone());
         let executable = Executable::compile(&step.graph, &step.links, &options)?;
         Ok(Plan {
             batch_len,

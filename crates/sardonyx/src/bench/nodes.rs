@@ -86,6 +86,7 @@ mod tests {
     #[test]
     fn calls_of_a_node_are_summed() {
         let cost = |node: &str, kernel, nanoseconds| NodeCost {
+            repeats: 1,
             node: node.to_owned(),
             op: "Op".to_owned(),
             kernel,
