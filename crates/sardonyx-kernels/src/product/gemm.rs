@@ -5,11 +5,16 @@ use std::ops::Range;
 use super::epilogue::{Activation, Addend, Gate};
 use super::micro::{Finish, Micro, Segment, Start};
 use super::panels::PanelShape;
-use super::sweep::{Piece, Sweep, SweepRows, even_part, pieces, rows_scratch, split_scratch};
+use super::sweep::{
+    Piece, Sweep, SweepRows, even_part, is_even, pieces, rows_scratch, split_scratch,
+};
 use crate::{DType, Isa, Kernel, KernelError, OperandSpec, Result, Run};
 
-/// Multiply-adds of an item that outweigh handing it out.
+/// Multiply-adds of an item that outweigh handing it out, and of one that makes up for reading its
+/// operands again where there are more than a few.
+const LEAST_WORK: u64 = 1 << 16;
 const ITEM_WORK: u64 = 1 << 20;
+const FEW_ITEMS: u64 = 8;
 
 /// Most items that a product is cut into for the sake of sharing it out.
 const MOST_ITEMS: u64 = 64;
@@ -205,7 +210,10 @@ fn blocks(micro: &Micro, shape: GemmShape) -> (usize, usize) {
         return (0, 1);
     }
     let work = shape.m as u64 * shape.n as u64 * shape.k as u64;
-    let wanted = (work / ITEM_WORK).clamp(1, MOST_ITEMS) as usize;
+    let few = (work / LEAST_WORK).clamp(1, FEW_ITEMS);
+    let wanted = (work / ITEM_WORK).clamp(few, MOST_ITEMS) as usize;
+    let more = |parts: usize| (2 * parts..panels).find(|&parts| is_even(panels, parts));
+    let split = |parts: usize| more(parts).unwrap_or(panels);
     let most_rows = ITEM_TILES * micro.rows();
     let mut row_blocks = shape.m.div_ceil(most_rows);
     let mut panel_blocks = 1;
@@ -213,11 +221,11 @@ fn blocks(micro: &Micro, shape: GemmShape) -> (usize, usize) {
         let rows = shape.m.div_ceil(row_blocks);
         let block_panels = panels.div_ceil(panel_blocks);
         if block_panels > 1 && (rows <= most_rows / 2 || block_panels > 4) {
-            panel_blocks = (panel_blocks * 2).min(panels);
+            panel_blocks = split(panel_blocks);
         } else if rows > micro.rows() {
             row_blocks = (row_blocks * 2).min(shape.m.div_ceil(micro.rows()));
         } else if block_panels > 1 {
-            panel_blocks = (panel_blocks * 2).min(panels);
+            panel_blocks = split(panel_blocks);
         } else {
             break;
         }

@@ -78,6 +78,11 @@ pub(crate) fn even_part(total: usize, parts: usize, part: usize) -> Range<usize>
     start..start + each + usize::from(part < longer)
 }
 
+/// Whether [`even_parts`] of `total` differ little in length.
+pub(crate) const fn is_even(total: usize, parts: usize) -> bool {
+    total.is_multiple_of(parts) || total / parts >= 8
+}
+
 /// The tiles of one item: a range of panels, to be multiplied with rows of A.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sweep<'a> {

@@ -6,13 +6,19 @@ use super::stage::{Images, Patch};
 use super::window::{Grid, Zone};
 use crate::product::micro::Micro;
 use crate::product::panels::PanelShape;
-use crate::product::sweep::{Piece, even_part, pieces};
+use crate::product::sweep::{Piece, even_part, is_even, pieces};
 
-/// Multiply-adds of an item that outweigh handing it out and reading its weights.
-const ITEM_WORK: usize = 1 << 23;
+/// Multiply-adds in the time that handing out an item takes, and what it needs before it computes.
+const ITEM_COST: f64 = 65_536.0;
 
-/// Most items that a convolution is cut into for the sake of sharing it out.
-const MOST_ITEMS: usize = 64;
+/// Output pixels in the time that reading a panel takes, for one channel of the source.
+const PANEL_COST: f64 = 2.0;
+
+/// Numbers of threads among which items should be shared out evenly, and how much each matters.
+const THREADS: [(usize, f64); 4] = [(2, 4.0), (4, 2.0), (8, 1.0), (16, 1.0)];
+
+/// What smaller blocks must bring: they also read more borders.
+const WORTH: f64 = 0.99;
 
 /// Output pixels of a block: enough to use a piece of a panel often once it is cached, and to fill
 /// tiles in every zone.
@@ -156,27 +162,37 @@ impl Plan {
         Grid::reach(&self.grid.rows, &(0..self.rows_per_block)).len() * self.row
     }
 
-    /// Makes blocks smaller, or gives them fewer panels, until there are enough to share out.
+    /// Makes blocks smaller, or gives them fewer panels, until they are shared out evenly.
     pub(super) fn share_out(&mut self, geometry: &Geometry, micro: &Micro) {
-        let shape = geometry.weights;
-        let pixels = geometry.batch * self.grid.rows.axis.count * self.grid.cols.axis.count;
-        let taps = self.grid.rows.taps.len() * self.grid.cols.taps.len();
-        let per_pixel = shape.groups * shape.n * shape.inner * taps;
-        let wanted = (pixels.saturating_mul(per_pixel) / ITEM_WORK).clamp(1, MOST_ITEMS);
-        let panels = shape.n.div_ceil(micro.panel_width);
+        let panels = geometry.weights.n.div_ceil(micro.panel_width);
+        let (mut best, mut least) = ((BLOCK_PIXELS, 1), f64::INFINITY);
         let mut most = BLOCK_PIXELS;
-        loop {
-            let blocks = self.image_blocks(geometry) * self.row_blocks() * shape.groups;
-            if blocks == 0 {
-                return;
-            }
-            self.panel_blocks = wanted.div_ceil(blocks).clamp(1, panels.max(1));
-            if 2 * blocks * self.panel_blocks > wanted || most < 2 * micro.rows() {
-                return;
+        while most >= micro.rows() {
+            self.choose_block(geometry, most);
+            for parts in (1..=panels).filter(|&parts| is_even(panels, parts)) {
+                self.panel_blocks = parts;
+                let time = self.shared_time(geometry, micro.panel_width);
+                if time < WORTH * least {
+                    (best, least) = ((most, parts), time);
+                }
             }
             most /= 2;
-            self.choose_block(geometry, most);
         }
+        self.choose_block(geometry, best.0);
+        self.panel_blocks = best.1;
+    }
+
+    /// Time of all blocks on several numbers of threads, in multiply-adds.
+    fn shared_time(&self, geometry: &Geometry, width: usize) -> f64 {
+        let panels = geometry.weights.n.div_ceil(width);
+        let taps = self.grid.rows.taps.len() * self.grid.cols.taps.len();
+        let pixels = self.images_per_block * self.rows_per_block * self.grid.cols.axis.count;
+        let block_panels = panels.div_ceil(self.panel_blocks);
+        let per_pixel = block_panels * width * geometry.weights.inner * taps;
+        let item = (pixels as f64 + PANEL_COST) * per_pixel as f64 + ITEM_COST;
+        let items = self.blocks(geometry);
+        let time = |(threads, weight)| weight * (items.div_ceil(threads) * threads) as f64 * item;
+        THREADS.map(time).iter().sum()
     }
 
     /// Blocks of all images, rows, groups and panels.
