@@ -65,7 +65,7 @@ fn text(hash: &mut Sha256, value: &str) {
     hash.update(value);
 }
 
-fn content(hash: &mut Sha256, data: &Data) {
+pub(crate) fn content(hash: &mut Sha256, data: &Data) {
     match data {
         Data::F32(values) => numbers(hash, values, |value| value.to_le_bytes()),
         Data::F64(values) => numbers(hash, values, |value| value.to_le_bytes()),

@@ -8,6 +8,7 @@ pub mod cache;
 mod clock;
 pub mod doors;
 mod error;
+pub mod log;
 pub mod metrics;
 mod mirror;
 mod registry;

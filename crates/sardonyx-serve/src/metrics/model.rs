@@ -117,10 +117,13 @@ impl ModelMetrics {
         }
     }
 
-    /// Records a request that has ended, well or not.
+    /// Records a request that has ended, well or not. Those for metadata are counted, not timed.
     pub fn request(&self, record: &RequestRecord) {
         self.requests(record.door, record.verb, record.status)
             .increment();
+        if record.verb == Verb::Metadata {
+            return;
+        }
         self.durations[record.door as usize].record_time(record.total);
         for (histogram, time) in self.phases.iter().zip(record.phases.all()) {
             if let Some(time) = time {
