@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -16,7 +16,7 @@ pub struct Timestamp(pub u64);
 impl Timestamp {
     /// This moment, by the system's clock.
     pub fn now() -> Timestamp {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let since = crate::clock::system_now().duration_since(UNIX_EPOCH);
         let micros = since.unwrap_or_default().as_micros();
         Timestamp(u64::try_from(micros).unwrap_or(u64::MAX))
     }

@@ -69,7 +69,7 @@ impl LineLog {
         let writer = std::thread::Builder::new()
             .name(format!("{}-log", kind.label()))
             .spawn(move || work(&received, &mut output, kind, &counted))
-            .map_err(ServeError::internal)?;
+            .map_err(crate::error::internal)?;
         Ok(LineLog {
             orders: Some(orders),
             writer: Some(writer),

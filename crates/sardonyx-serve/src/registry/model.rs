@@ -201,7 +201,7 @@ impl Model {
             batch: config.batch.clone(),
             lanes: config.lanes,
             warm_up: config.warm_up,
-            pool: Arc::clone(&options.pool),
+            ..options.clone()
         };
         let loaded = crate::batch::guarded(|| {
             Servable::load(&config.name, version, file, &options, Arc::clone(&counted))

@@ -1,5 +1,6 @@
 //! One version of a model, ready to answer.
 
+mod cached;
 mod inputs;
 mod runner;
 
@@ -15,9 +16,11 @@ use sardonyx_passes::{apply, lift_constants};
 use sardonyx_tensor::Tensor;
 
 use crate::batch::{BatchOptions, Batcher, Observer, Runner, Ticket, Work};
+use crate::cache::Cache;
 use crate::error::{Code, Result, ServeError, internal};
 use crate::metrics::ModelMetrics;
 use crate::signature::Signature;
+pub(crate) use cached::Cached;
 use runner::SessionRunner;
 
 /// Arithmetic of one sample below which a model is small: each lane runs it on one thread, and
@@ -35,6 +38,8 @@ pub struct ServableOptions {
     pub warm_up: bool,
     /// The threads that large models share.
     pub pool: Arc<Pool>,
+    /// Where answers are kept for requests that come again; `None` keeps none.
+    pub cache: Option<Arc<Cache>>,
 }
 
 impl ServableOptions {
@@ -45,6 +50,7 @@ impl ServableOptions {
             lanes: 0,
             warm_up: true,
             pool,
+            cache: None,
         }
     }
 }
@@ -59,6 +65,7 @@ pub struct Servable {
     batcher: Arc<Batcher>,
     metrics: Arc<ModelMetrics>,
     load_time: Duration,
+    cached: Option<Cached>,
 }
 
 impl Servable {
@@ -110,6 +117,7 @@ impl Servable {
             batcher,
             metrics,
             load_time,
+            cached: options.cache.clone().map(Cached::new),
         })
     }
 
@@ -146,6 +154,11 @@ impl Servable {
     /// How long it took to load.
     pub fn load_time(&self) -> Duration {
         self.load_time
+    }
+
+    /// The answers that are kept for it.
+    pub(crate) fn cached(&self) -> Option<&Cached> {
+        self.cached.as_ref()
     }
 
     /// Takes in a request whose inputs are in the order of the signature.
