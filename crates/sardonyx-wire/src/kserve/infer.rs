@@ -1,6 +1,6 @@
 use sardonyx_tensor::Tensor;
 
-use crate::Value;
+use crate::{Result, Value, WireError};
 
 /// An infer request, whatever it was encoded as.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -71,13 +71,88 @@ pub struct RequestedOutput {
     pub classification: usize,
 }
 
+impl Parameter {
+    /// The integer, when it is one and not negative.
+    pub fn as_u64(&self) -> Option<u64> {
+        match self {
+            Parameter::Integer(value) => u64::try_from(*value).ok(),
+            Parameter::Unsigned(value) => Some(*value),
+            Parameter::Bool(_) | Parameter::Number(_) | Parameter::Text(_) => None,
+        }
+    }
+
+    /// The truth value, when it is one.
+    pub fn as_bool(&self) -> Option<bool> {
+        if let Parameter::Bool(value) = self {
+            Some(*value)
+        } else {
+            None
+        }
+    }
+}
+
+fn wrong(name: &str, expected: &str) -> WireError {
+    WireError::invalid(format!("parameter '{name}' must be {expected}"))
+}
+
+fn unsigned(name: &str, value: &Parameter) -> Result<u64> {
+    value
+        .as_u64()
+        .ok_or_else(|| wrong(name, "an unsigned integer"))
+}
+
+fn truth(name: &str, value: &Parameter) -> Result<bool> {
+    value.as_bool().ok_or_else(|| wrong(name, "a boolean"))
+}
+
 impl InferRequest {
+    /// Takes a parameter of the request.
+    pub(super) fn set(&mut self, name: String, value: Parameter) -> Result<()> {
+        match name.as_str() {
+            "priority" => self.priority = unsigned(&name, &value)?,
+            "timeout" => self.timeout_us = unsigned(&name, &value)?,
+            "sequence_start" => self.sequence_start = truth(&name, &value)?,
+            "sequence_end" => self.sequence_end = truth(&name, &value)?,
+            "binary_data_output" => self.binary_output = truth(&name, &value)?,
+            "sequence_id" => {
+                self.sequence_id = match value {
+                    Parameter::Text(text) if text.is_empty() => None,
+                    Parameter::Text(text) => Some(SequenceId::Text(text)),
+                    other => match unsigned(&name, &other)? {
+                        0 => None,
+                        number => Some(SequenceId::Number(number)),
+                    },
+                };
+            }
+            _ => self.parameters.push((name, value)),
+        }
+        Ok(())
+    }
+
     /// Whether this output is wanted as binary data in a reply over HTTP.
     pub fn is_binary(&self, output: &str) -> bool {
         let wanted = self.outputs.iter().find(|wanted| wanted.name == output);
         wanted
             .and_then(|wanted| wanted.binary)
             .unwrap_or(self.binary_output)
+    }
+}
+
+impl RequestedOutput {
+    /// Takes a parameter of the output.
+    pub(super) fn set(&mut self, name: &str, value: &Parameter) -> Result<()> {
+        match name {
+            "binary_data" => self.binary = Some(truth(name, value)?),
+            "classification" => {
+                let count = usize::try_from(unsigned(name, value)?);
+                self.classification = count.map_err(|_| wrong(name, "a count"))?;
+            }
+            _ if name.starts_with("shared_memory_") => {
+                return Err(super::request_json::no_shared_memory());
+            }
+            _ => {}
+        }
+        Ok(())
     }
 }
 

@@ -4,6 +4,7 @@
 //! Bad input is the client's fault ([`crate::Code::InvalidArgument`]) also where Triton answers
 //! with a server error.
 
+mod binary;
 mod classification;
 mod document;
 mod grpc;
