@@ -14,6 +14,7 @@ mod json;
 pub mod kserve;
 pub mod proto;
 mod raw;
+mod schema;
 mod spec;
 pub mod tensorflow;
 pub mod text;

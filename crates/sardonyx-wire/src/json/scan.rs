@@ -299,7 +299,7 @@ impl<'a> Scanner<'a> {
     pub(crate) fn pass_value(&mut self) -> Result<(), Fault> {
         let mut open: Vec<u8> = Vec::new();
         loop {
-            let mut closed = false;
+            let mut closed;
             match self.peek() {
                 Some(b'[') => {
                     self.at += 1;

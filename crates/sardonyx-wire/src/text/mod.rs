@@ -1,6 +1,8 @@
 //! Protobuf's text format, in which TensorFlow Serving and Triton have their configuration files.
 
 mod configs;
+mod lexer;
+mod parser;
 
 pub use configs::{
     batching_parameters, model_config, model_server_config, monitoring_config, ssl_config,
@@ -16,4 +18,17 @@ pub struct TextError {
     pub column: usize,
     /// What is wrong.
     pub problem: String,
+}
+
+impl TextError {
+    /// A problem at byte `at` of `text`.
+    fn new(text: &str, at: usize, problem: impl Into<String>) -> TextError {
+        let before = text.get(..at).unwrap_or(text);
+        let line_start = before.rfind('\n').map_or(0, |end| end + 1);
+        TextError {
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+            problem: problem.into(),
+        }
+    }
 }
