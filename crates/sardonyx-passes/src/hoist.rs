@@ -3,6 +3,8 @@
 //! the parameter from then on: through training, its gradient and its optimizer state have that
 //! layout too. [`Layout`] leads back, for saving.
 
+use std::sync::Arc;
+
 use sardonyx_ir::{Graph, Node, NodeId, ValueId};
 use sardonyx_ops::{EvalCx, MAX_OPSET, OpError, Result, known};
 use sardonyx_tensor::Tensor;
@@ -32,10 +34,11 @@ impl Layout {
     /// # Errors
     /// When it does not have the parameter's shape.
     pub fn apply(&self, tensor: &Tensor) -> Result<Tensor> {
-        self.steps.iter().try_fold(tensor.clone(), |tensor, step| {
-            let inputs = [Some(&tensor), step.constant.as_ref()];
-            run(&step.node, &inputs[..step.node.inputs.len()])
-        })
+        let mut made = None;
+        for step in &self.steps {
+            made = Some(step.apply(made.as_ref().unwrap_or(tensor))?);
+        }
+        Ok(made.unwrap_or_else(|| tensor.clone()))
     }
 
     /// `tensor`, in the plan's layout, in the parameter's own.
@@ -51,6 +54,11 @@ impl Layout {
 }
 
 impl Step {
+    fn apply(&self, tensor: &Tensor) -> Result<Tensor> {
+        let inputs = [Some(tensor), self.constant.as_ref()];
+        run(&self.node, &inputs[..self.node.inputs.len()])
+    }
+
     fn undo(&self, tensor: &Tensor) -> Result<Tensor> {
         let mut node = self.node.clone();
         match node.op_type.as_str() {
@@ -111,7 +119,7 @@ pub fn hoist(graph: &mut Graph) -> Result<Vec<Hoisted>> {
         let chain = chain(graph, &consumers, parameter);
         let Some(&last) = chain.last() else { continue };
         let mut layout = Layout::default();
-        let mut tensor = graph.initializers[&parameter].as_ref().clone();
+        let mut tensor = Arc::clone(&graph.initializers[&parameter]);
         for &id in &chain {
             let node = graph.node(id).clone();
             let constant = node.input(1).and_then(|id| graph.constant(id));
@@ -121,9 +129,8 @@ pub fn hoist(graph: &mut Graph) -> Result<Vec<Hoisted>> {
                 constant,
                 from: tensor.shape().to_vec(),
             };
-            let single = Layout { steps: vec![step] };
-            tensor = single.apply(&tensor)?;
-            layout.steps.extend(single.steps);
+            tensor = Arc::new(step.apply(&tensor)?);
+            layout.steps.push(step);
         }
         let output = graph
             .node(last)

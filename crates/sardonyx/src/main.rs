@@ -4,5 +4,6 @@ mod cli;
 mod verbs;
 
 fn main() -> std::process::ExitCode {
+    sardonyx_kernels::prepare_heap();
     cli::main()
 }
