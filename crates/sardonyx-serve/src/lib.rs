@@ -6,6 +6,7 @@
 pub mod batch;
 pub mod cache;
 mod clock;
+mod config;
 pub mod doors;
 mod error;
 pub mod log;
@@ -17,6 +18,7 @@ mod servable;
 mod server;
 mod signature;
 
+pub use config::{RequestLog, ServeConfig};
 pub use error::{Code, Result, ServeError};
 pub use registry::{ModelConfig, Registry, Selector, Target, VersionPolicy, VersionStatus};
 pub use rollout::{Rollout, Shadow};
