@@ -41,7 +41,7 @@ pub struct Received {
     pub bytes: Bytes,
     /// Bytes that came over the wire.
     pub wire_bytes: usize,
-    _share: Share,
+    share: Share,
 }
 
 impl Received {
@@ -66,8 +66,37 @@ impl Received {
         Ok(Received {
             bytes,
             wire_bytes,
-            _share: share,
+            share,
         })
+    }
+
+    /// Bytes that have come already.
+    ///
+    /// # Errors
+    /// When all bodies hold as much as they may.
+    pub(in crate::doors) fn whole(bytes: Bytes, limits: &Limits) -> Result<Received> {
+        let mut share = limits.ledger.open();
+        take(&mut share, bytes.len())?;
+        Ok(Received {
+            wire_bytes: bytes.len(),
+            bytes,
+            share,
+        })
+    }
+
+    /// A part of the body from `start` on, unpacked as `encoding` says.
+    ///
+    /// # Errors
+    /// As [`Received::read`].
+    pub(in crate::doors) fn unpacked_from(
+        mut self,
+        start: usize,
+        encoding: Option<&str>,
+        limits: &Limits,
+    ) -> Result<Received> {
+        let packed = self.bytes.slice(start.min(self.bytes.len())..);
+        self.bytes = unpack(packed, encoding, limits.max_body_bytes, &mut self.share)?;
+        Ok(self)
     }
 }
 
@@ -144,7 +173,7 @@ fn unpack(packed: Bytes, encoding: Option<&str>, most: usize, share: &mut Share)
 }
 
 /// The bytes that `reader` unpacks, at most `most`.
-pub(in crate::doors) fn inflate(
+fn inflate(
     reader: impl Read,
     most: usize,
     share: &mut Share,
@@ -220,6 +249,14 @@ impl Body {
         match &self.kind {
             Kind::Whole { data, .. } => data.as_ref().map_or(0, Bytes::len),
             Kind::Stream(_) => 0,
+        }
+    }
+
+    /// Takes the bytes out of a body that is whole.
+    pub(in crate::doors) fn take_data(&mut self) -> Bytes {
+        match &mut self.kind {
+            Kind::Whole { data, .. } => data.take().unwrap_or_default(),
+            Kind::Stream(_) => Bytes::new(),
         }
     }
 

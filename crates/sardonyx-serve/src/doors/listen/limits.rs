@@ -22,7 +22,7 @@ pub struct Limits {
     /// Most bytes of a request's body, on the wire and unpacked.
     pub max_body_bytes: usize,
     /// Bytes that the bodies of all requests hold.
-    pub(crate) ledger: Ledger,
+    pub(super) ledger: Ledger,
 }
 
 impl Limits {
@@ -49,14 +49,14 @@ impl Default for Limits {
 
 /// How much of a common allowance is taken.
 #[derive(Debug, Clone)]
-pub(crate) struct Ledger {
+pub(super) struct Ledger {
     taken: Arc<AtomicUsize>,
     most: usize,
 }
 
 /// A part of an allowance; given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Share {
+pub(super) struct Share {
     ledger: Ledger,
     bytes: usize,
 }
@@ -70,7 +70,7 @@ impl Ledger {
     }
 
     /// A share of nothing yet.
-    pub(crate) fn open(&self) -> Share {
+    pub(super) fn open(&self) -> Share {
         Share {
             ledger: self.clone(),
             bytes: 0,
@@ -80,7 +80,7 @@ impl Ledger {
 
 impl Share {
     /// Takes `bytes` more; says whether there were as many.
-    pub(crate) fn grow(&mut self, bytes: usize) -> bool {
+    pub(super) fn grow(&mut self, bytes: usize) -> bool {
         let before = self.ledger.taken.fetch_add(bytes, Ordering::Relaxed);
         self.bytes += bytes;
         before.saturating_add(bytes) <= self.ledger.most

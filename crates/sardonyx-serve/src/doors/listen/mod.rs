@@ -22,13 +22,12 @@ use rustls_pki_types::CertificateDer;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
-pub(in crate::doors) use body::inflate;
 pub use body::{Body, BodyError, BodySender, Received};
-pub(crate) use limits::Ledger;
 pub use limits::Limits;
 pub use tls::{Tls, TlsFiles};
 
 use crate::error::{Code, Result, ServeError};
+use crate::metrics;
 use connection::{Connection, Phase};
 
 /// Who is at the other end of a connection.
@@ -50,6 +49,11 @@ pub trait Handler: Send + Sync + 'static {
         request: Request<Incoming>,
         peer: Arc<Peer>,
     ) -> impl Future<Output = Response<Body>> + Send;
+
+    /// A connection has come; what is returned is dropped when it ends.
+    fn connected(&self) -> Option<metrics::Connection> {
+        None
+    }
 }
 
 /// An open port that nobody answers yet.
@@ -121,6 +125,7 @@ impl Listener {
             };
             let handler = Arc::clone(&handler);
             tokio::spawn(async move {
+                let _counted = handler.connected();
                 connection.serve(handler).await;
                 drop(place);
             });

@@ -1,0 +1,1 @@
+//! The doors as clients find them.
