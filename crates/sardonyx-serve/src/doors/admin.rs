@@ -56,8 +56,15 @@ async fn dispatch(
     head: &request::Parts,
     body: Incoming,
 ) -> Result<Value, Failure> {
-    let rest = head.uri.path().strip_prefix("/admin/v1/").ok_or_else(not_found)?;
-    let parts: Vec<String> = rest.split('/').map(percent_decoded).collect::<Result<_>>()?;
+    let rest = head
+        .uri
+        .path()
+        .strip_prefix("/admin/v1/")
+        .ok_or_else(not_found)?;
+    let parts: Vec<String> = rest
+        .split('/')
+        .map(percent_decoded)
+        .collect::<Result<_>>()?;
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let model = parts.get(1).filter(|_| parts[0] == "models").copied();
     exchange.authorise(Verb::Repository, model)?;

@@ -124,7 +124,9 @@ fn accepted(request: &HeaderMap) -> Option<&'static str> {
             return None;
         }
         let names = ["gzip", "deflate"];
-        names.into_iter().find(|known| known.eq_ignore_ascii_case(name.trim()))
+        names
+            .into_iter()
+            .find(|known| known.eq_ignore_ascii_case(name.trim()))
     })
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use hyper::HeaderMap;
 use hyper::http::request;
 
+use super::access::Course;
 use super::auth::{Keys, Principal, Verb};
 use super::listen::Peer;
 use crate::error::{Code, Result, ServeError};
@@ -16,7 +17,7 @@ pub const STICKY_HEADER: &str = "x-sticky-key";
 /// The client's name of a request; the answer has it too.
 pub const REQUEST_ID_HEADER: &str = "x-request-id";
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Caller {
     /// There are no keys.
     Anybody,
@@ -34,12 +35,14 @@ pub(super) struct Exchange {
     pub(super) sticky: Option<String>,
     /// Bytes of the request's message, once it was read.
     pub(super) body_bytes: usize,
+    /// What becomes known of it on its way.
+    pub(super) course: Course,
     caller: Caller,
 }
 
 impl Exchange {
     pub(super) fn new(head: &request::Parts, peer: Arc<Peer>, keys: Option<&Keys>) -> Exchange {
-        let started = Instant::now();
+        let started = crate::clock::now();
         let caller = match keys {
             None => Caller::Anybody,
             Some(keys) => match keys.principal(&head.headers, peer.certificate.as_ref()) {
@@ -54,7 +57,21 @@ impl Exchange {
             deadline: timeout.and_then(|timeout| started.checked_add(timeout)),
             sticky: text(&head.headers, STICKY_HEADER).map(str::to_owned),
             body_bytes: 0,
+            course: Course::default(),
             caller,
+        }
+    }
+
+    /// The same for a request that begins now, within this one.
+    pub(super) fn detached(&self) -> Exchange {
+        Exchange {
+            peer: Arc::clone(&self.peer),
+            started: crate::clock::now(),
+            deadline: self.deadline,
+            sticky: self.sticky.clone(),
+            body_bytes: self.body_bytes,
+            course: Course::default(),
+            caller: self.caller.clone(),
         }
     }
 
@@ -92,7 +109,10 @@ impl Exchange {
     /// The sooner of the request's deadline and `microseconds` from its start; 0 says nothing.
     pub(super) fn deadline_within(&self, microseconds: u64) -> Option<Instant> {
         let within = (microseconds > 0)
-            .then(|| self.started.checked_add(Duration::from_micros(microseconds)))
+            .then(|| {
+                self.started
+                    .checked_add(Duration::from_micros(microseconds))
+            })
             .flatten();
         match (self.deadline, within) {
             (Some(left), Some(right)) => Some(left.min(right)),

@@ -5,6 +5,7 @@
 //! what is answered is the core's business. Every listener answers every protocol: TensorFlow
 //! Serving and KServe v2, over REST and gRPC, health and metrics.
 
+mod access;
 mod admin;
 mod answer;
 pub mod auth;
@@ -33,6 +34,7 @@ use auth::Keys;
 use exchange::Exchange;
 use listen::{Handler, Limits, Peer, Tls};
 
+pub use access::AccessLog;
 pub use exchange::{REQUEST_ID_HEADER, STICKY_HEADER};
 
 /// How the doors behave.
@@ -46,6 +48,8 @@ pub struct DoorOptions {
     pub is_repository_open: bool,
     /// Whether replies of TensorFlow Serving's gRPC carry tensors as raw bytes instead of numbers.
     pub has_raw_tensors: bool,
+    /// Where every request is noted; nowhere when absent.
+    pub access_log: Option<AccessLog>,
 }
 
 impl Default for DoorOptions {
@@ -56,6 +60,7 @@ impl Default for DoorOptions {
             keys: None,
             is_repository_open: false,
             has_raw_tensors: false,
+            access_log: None,
         }
     }
 }
@@ -101,15 +106,19 @@ impl Doors {
 
     async fn answer(self: Arc<Doors>, request: Request<Incoming>, peer: Arc<Peer>) -> Answer {
         let (head, body) = request.into_parts();
-        let exchange = Exchange::new(&head, peer, self.options.keys.as_deref());
-        if grpc::is_grpc(&head) {
-            return grpc::answer(&self, exchange, &head, body).await;
+        let mut exchange = Exchange::new(&head, peer, self.options.keys.as_deref());
+        let trace = access::trace(&head.headers);
+        let mut answer = if grpc::is_grpc(&head) {
+            grpc::answer(&self, &mut exchange, &head, body).await
+        } else {
+            let answer = self.over_http(&exchange, &head, body).await;
+            answer::packed(answer, &head.headers)
+        };
+        access::answer_trace(&mut answer, &head.headers, trace.as_ref());
+        if let Some(log) = &self.options.access_log {
+            log.write(&exchange, &head, &answer, trace);
         }
-        let mut answer = self.over_http(&exchange, &head, body).await;
-        if let Some(id) = head.headers.get(REQUEST_ID_HEADER) {
-            answer.headers_mut().insert(REQUEST_ID_HEADER, id.clone());
-        }
-        answer::packed(answer, &head.headers)
+        answer
     }
 
     async fn over_http(
@@ -125,7 +134,10 @@ impl Doors {
         if path == "/v2" || path.starts_with("/v2/") {
             return kserve::rest::answer(self, exchange, head, body).await;
         }
-        if path.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("/v1/")) {
+        if path
+            .get(..4)
+            .is_some_and(|start| start.eq_ignore_ascii_case("/v1/"))
+        {
             return tensorflow::rest::answer(self, exchange, head, body).await;
         }
         not_found()

@@ -30,7 +30,11 @@ fn ready(doors: &Doors) -> Answer {
     if doors.is_ready() {
         whole(StatusCode::OK, TEXT, b"ready\n".to_vec())
     } else {
-        whole(StatusCode::SERVICE_UNAVAILABLE, TEXT, b"not ready\n".to_vec())
+        whole(
+            StatusCode::SERVICE_UNAVAILABLE,
+            TEXT,
+            b"not ready\n".to_vec(),
+        )
     }
 }
 
@@ -41,5 +45,9 @@ fn metrics(doors: &Doors, exchange: &Exchange, head: &request::Parts) -> Answer 
     doors.metrics().set_ready(doors.is_ready());
     let format = Format::accepted(text(&head.headers, ACCEPT.as_str()));
     let kind = HeaderValue::from_static(format.content_type());
-    whole(StatusCode::OK, kind, doors.metrics().render(format).into_bytes())
+    whole(
+        StatusCode::OK,
+        kind,
+        doors.metrics().render(format).into_bytes(),
+    )
 }

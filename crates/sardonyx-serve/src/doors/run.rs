@@ -10,8 +10,8 @@ use super::exchange::Exchange;
 use crate::error::{Code, Result};
 use crate::metrics::{Door, Phases, Rejection, RequestRecord, Status, Verb};
 use crate::registry::Target;
-use crate::server::Call;
 use crate::servable::Servable;
+use crate::server::Call;
 
 /// Where a request came in and what it asks.
 #[derive(Debug, Clone, Copy)]
@@ -71,6 +71,7 @@ pub(super) async fn run<T, A>(
     encode: impl FnOnce(T, &[Tensor]) -> Result<A>,
 ) -> Result<A> {
     let servable = &target.servable;
+    exchange.course.reached(servable);
     let mut recorder = Recorder {
         target,
         record: RequestRecord {
@@ -81,14 +82,16 @@ pub(super) async fn run<T, A>(
             phases: Phases::default(),
             total: Duration::ZERO,
         },
-        started: Instant::now(),
+        started: crate::clock::now(),
     };
     let record = &mut recorder.record;
     let (decoded, parse) = timed(|| unhurried(kind.bytes, || decode(servable)));
     record.phases.parse = Some(parse);
     let question = decoded.inspect_err(|error| {
         record.status = error.code.into();
-        servable.metrics().reject(Rejection::of(error.code).unwrap_or(Rejection::Invalid));
+        servable
+            .metrics()
+            .reject(Rejection::of(error.code).unwrap_or(Rejection::Invalid));
     })?;
     record.rows = servable.rows(&question.inputs);
     let call = Call {
@@ -97,27 +100,33 @@ pub(super) async fn run<T, A>(
         deadline: exchange.deadline_within(question.timeout_us),
         source: exchange.peer.source,
     };
-    let answer = doors.server.infer(target, call).await.inspect_err(|error| {
-        record.status = error.code.into();
-        // What the batcher drops it counts itself.
-        if let Code::ResourceExhausted | Code::Unavailable | Code::InvalidArgument = error.code
-            && let Some(reason) = Rejection::of(error.code)
-        {
-            servable.metrics().reject(reason);
-        }
-    })?;
+    let answer = doors
+        .server
+        .infer(target, call)
+        .await
+        .inspect_err(|error| {
+            record.status = error.code.into();
+            // What the batcher drops it counts itself.
+            if let Code::ResourceExhausted | Code::Unavailable | Code::InvalidArgument = error.code
+                && let Some(reason) = Rejection::of(error.code)
+            {
+                servable.metrics().reject(reason);
+            }
+        })?;
     record.phases.queue = Some(answer.queued);
     record.phases.compute = Some(answer.computed);
     let bytes = answer.outputs.iter().map(Tensor::size_bytes).sum();
     let (encoded, serialise) =
         timed(|| unhurried(bytes, || encode(question.rest, &answer.outputs)));
     record.phases.serialise = Some(serialise);
-    record.status = encoded.as_ref().map_or_else(|error| error.code.into(), |_| Status::Ok);
+    record.status = encoded
+        .as_ref()
+        .map_or_else(|error| error.code.into(), |_| Status::Ok);
     encoded
 }
 
 fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
-    let start = Instant::now();
+    let start = crate::clock::now();
     let made = work();
     (made, start.elapsed())
 }

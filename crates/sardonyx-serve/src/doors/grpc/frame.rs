@@ -55,7 +55,10 @@ impl Packing {
 fn prefix(bytes: &[u8]) -> Option<(bool, usize)> {
     let (prefix, _) = bytes.split_at_checked(PREFIX_BYTES)?;
     let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]);
-    Some((prefix[0] == 1, usize::try_from(length).unwrap_or(usize::MAX)))
+    Some((
+        prefix[0] == 1,
+        usize::try_from(length).unwrap_or(usize::MAX),
+    ))
 }
 
 /// The one message of a unary request.
@@ -172,9 +175,8 @@ pub(super) fn framed(message: &impl Message, packing: Packing) -> Result<Bytes> 
         bytes = packed.map_err(|error| ServeError::new(Code::Internal, error.to_string()))?;
         bytes[0] = 1;
     }
-    let length = u32::try_from(bytes.len() - PREFIX_BYTES).map_err(|_| {
-        ServeError::new(Code::ResourceExhausted, "the answer is larger than 4 GiB")
-    })?;
+    let length = u32::try_from(bytes.len() - PREFIX_BYTES)
+        .map_err(|_| ServeError::new(Code::ResourceExhausted, "the answer is larger than 4 GiB"))?;
     bytes[1..PREFIX_BYTES].copy_from_slice(&length.to_be_bytes());
     Ok(bytes.into())
 }
@@ -248,7 +250,9 @@ mod tests {
         assert_eq!(prefix(&packed), Some((true, packed.len() - 5)));
         let limits = Limits::default();
         let received = Received::whole(packed, &limits).expect("within limits");
-        let received = received.unpacked_from(5, Some("gzip"), &limits).expect("packed well");
+        let received = received
+            .unpacked_from(5, Some("gzip"), &limits)
+            .expect("packed well");
         assert_eq!(HealthCheckRequest::decode(received.bytes), Ok(message));
         assert_eq!(prefix(&[0; 4]), None);
     }

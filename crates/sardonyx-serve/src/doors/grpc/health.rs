@@ -57,7 +57,9 @@ async fn watch(mut call: Call<'_>) -> Result<Answer> {
             if *stop.borrow_and_update() {
                 let error = ServeError::new(Code::Unavailable, "the server stops");
                 // Whoever has left needs no end.
-                let _ = sender.send(Frame::trailers(frame::trailers(Err(&error)))).await;
+                let _ = sender
+                    .send(Frame::trailers(frame::trailers(Err(&error))))
+                    .await;
                 return;
             }
             tokio::select! {

@@ -15,7 +15,7 @@ use sardonyx_wire::proto::inference::Empty;
 
 use super::Doors;
 use super::answer::{Answer, Failure};
-use super::exchange::{Exchange, REQUEST_ID_HEADER, text};
+use super::exchange::{Exchange, text};
 use super::listen::{Body, Received};
 use super::run::unhurried;
 use super::{kserve, tensorflow};
@@ -34,7 +34,7 @@ pub(super) fn is_grpc(head: &request::Parts) -> bool {
 /// A call: what was asked, by whom, and how its messages are packed.
 struct Call<'c> {
     doors: &'c Arc<Doors>,
-    exchange: Exchange,
+    exchange: &'c mut Exchange,
     body: Option<Incoming>,
     packing: Packing,
     /// Keeps the request's bytes counted until it is answered.
@@ -49,6 +49,7 @@ impl Call<'_> {
         let limits = &self.doors.options.limits;
         let received = frame::read_one(body, self.packing, limits).await?;
         self.exchange.body_bytes = received.bytes.len();
+        self.exchange.course.received(received.wire_bytes);
         let bytes = received.bytes.clone();
         self.received = Some(received);
         decoded(bytes)
@@ -73,7 +74,7 @@ fn decoded<Q: Message + Default>(bytes: Bytes) -> Result<Q> {
 /// for health.
 pub(super) async fn answer(
     doors: &Arc<Doors>,
-    exchange: Exchange,
+    exchange: &mut Exchange,
     head: &request::Parts,
     body: Incoming,
 ) -> Answer {
@@ -85,7 +86,7 @@ pub(super) async fn answer(
         Ok(packing) => {
             let call = Call {
                 doors,
-                exchange,
+                exchange: &mut *exchange,
                 body: Some(body),
                 packing,
                 received: None,
@@ -94,11 +95,10 @@ pub(super) async fn answer(
         }
         Err(error) => Err(error),
     };
-    let mut answer = answered.unwrap_or_else(|error| frame::refusal(&error));
-    if let Some(id) = head.headers.get(REQUEST_ID_HEADER) {
-        answer.headers_mut().insert(REQUEST_ID_HEADER, id.clone());
-    }
-    answer
+    answered.unwrap_or_else(|error| {
+        exchange.course.failed(error.code);
+        frame::refusal(&error)
+    })
 }
 
 const KSERVE: &str = "inference.GRPCInferenceService";
@@ -108,7 +108,9 @@ const MODELS: &str = "tensorflow.serving.ModelService";
 const SERVICES: [&str; 3] = [KSERVE, PREDICTION, MODELS];
 
 async fn dispatch(call: Call<'_>, path: &str) -> Result<Answer> {
-    let parts = path.strip_prefix('/').and_then(|path| path.rsplit_once('/'));
+    let parts = path
+        .strip_prefix('/')
+        .and_then(|path| path.rsplit_once('/'));
     let (service, method) = parts.ok_or_else(|| unknown(path))?;
     let is_health = service == health::SERVICE
         || service == KSERVE && matches!(method, "ServerLive" | "ServerReady");
@@ -139,23 +141,23 @@ async fn prediction_method(mut call: Call<'_>, method: &str) -> Result<Option<An
     Ok(Some(match method {
         "Predict" => {
             let asked = call.read().await?;
-            call.reply(&predict(doors, &call.exchange, asked).await?)?
+            call.reply(&predict(doors, call.exchange, asked).await?)?
         }
         "Classify" => {
             let asked = call.read().await?;
-            call.reply(&classify(doors, &call.exchange, asked).await?)?
+            call.reply(&classify(doors, call.exchange, asked).await?)?
         }
         "Regress" => {
             let asked = call.read().await?;
-            call.reply(&regress(doors, &call.exchange, asked).await?)?
+            call.reply(&regress(doors, call.exchange, asked).await?)?
         }
         "MultiInference" => {
             let asked = call.read().await?;
-            call.reply(&multi_inference(doors, &call.exchange, asked).await?)?
+            call.reply(&multi_inference(doors, call.exchange, asked).await?)?
         }
         "GetModelMetadata" => {
             let asked = call.read().await?;
-            call.reply(&metadata(doors, &call.exchange, asked)?)?
+            call.reply(&metadata(doors, call.exchange, asked)?)?
         }
         _ => return Ok(None),
     }))
@@ -167,11 +169,11 @@ async fn models_method(mut call: Call<'_>, method: &str) -> Result<Option<Answer
     Ok(Some(match method {
         "GetModelStatus" => {
             let asked = call.read().await?;
-            call.reply(&status(doors, &call.exchange, asked)?)?
+            call.reply(&status(doors, call.exchange, asked)?)?
         }
         "HandleReloadConfigRequest" => {
             let asked = call.read().await?;
-            call.reply(&reload_config(doors, &call.exchange, asked).await?)?
+            call.reply(&reload_config(doors, call.exchange, asked).await?)?
         }
         _ => return Ok(None),
     }))
@@ -189,7 +191,7 @@ async fn kserve_method<'c>(mut call: Call<'c>, method: &str) -> Result<Asked<'c>
     Ok(Asked::Answered(match method {
         "ModelInfer" => {
             let asked = call.read().await?;
-            call.reply(&infer(doors, &call.exchange, asked).await?)?
+            call.reply(&infer(doors, call.exchange, asked).await?)?
         }
         "ServerLive" => {
             call.read::<Empty>().await?;
@@ -201,23 +203,23 @@ async fn kserve_method<'c>(mut call: Call<'c>, method: &str) -> Result<Asked<'c>
         }
         "ModelReady" => {
             let asked = call.read().await?;
-            call.reply(&model_ready(doors, &call.exchange, &asked)?)?
+            call.reply(&model_ready(doors, call.exchange, &asked)?)?
         }
         "ServerMetadata" => {
             call.read::<Empty>().await?;
-            call.reply(&server(&call.exchange)?)?
+            call.reply(&server(call.exchange)?)?
         }
         "ModelMetadata" => {
             let asked = call.read().await?;
-            call.reply(&metadata(doors, &call.exchange, &asked)?)?
+            call.reply(&metadata(doors, call.exchange, &asked)?)?
         }
         "ModelConfig" => {
             let asked = call.read().await?;
-            call.reply(&config(doors, &call.exchange, &asked)?)?
+            call.reply(&config(doors, call.exchange, &asked)?)?
         }
         "ModelStatistics" => {
             let asked = call.read().await?;
-            call.reply(&statistics(doors, &call.exchange, &asked)?)?
+            call.reply(&statistics(doors, call.exchange, &asked)?)?
         }
         _ => return Ok(Asked::Other(call)),
     }))
@@ -229,28 +231,28 @@ async fn repository_method(mut call: Call<'_>, method: &str) -> Result<Option<An
     Ok(Some(match method {
         "RepositoryIndex" => {
             let asked = call.read().await?;
-            call.reply(&index(doors, &call.exchange, &asked)?)?
+            call.reply(&index(doors, call.exchange, &asked)?)?
         }
         "RepositoryModelLoad" => {
             let asked = call.read().await?;
-            call.reply(&load(doors, &call.exchange, asked).await?)?
+            call.reply(&load(doors, call.exchange, asked).await?)?
         }
         "RepositoryModelUnload" => {
             let asked = call.read().await?;
-            call.reply(&unload(doors, &call.exchange, asked).await?)?
+            call.reply(&unload(doors, call.exchange, asked).await?)?
         }
         "TraceSetting" => {
             let asked = call.read().await?;
-            call.reply(&trace_setting(&call.exchange, &asked)?)?
+            call.reply(&trace_setting(call.exchange, &asked)?)?
         }
         "LogSettings" => {
             let asked = call.read().await?;
-            call.reply(&log_settings(&call.exchange, &asked)?)?
+            call.reply(&log_settings(call.exchange, &asked)?)?
         }
         // An empty map of regions is an empty message, whichever kind they are of.
         "SystemSharedMemoryStatus" | "CudaSharedMemoryStatus" => {
             let asked = call.read().await?;
-            call.reply(&shared_memory(&call.exchange, &asked)?)?
+            call.reply(&shared_memory(call.exchange, &asked)?)?
         }
         _ => return Ok(None),
     }))

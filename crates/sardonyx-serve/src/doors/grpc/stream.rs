@@ -43,7 +43,8 @@ pub(super) fn infer(call: Call<'_>) -> Answer {
     if let Some(body) = body {
         let limits = doors.options.limits.clone();
         let messages = frame::Messages::new(body, packing, limits);
-        tokio::spawn(read(Arc::clone(doors), Arc::new(exchange), messages, queue));
+        let exchange = exchange.detached();
+        tokio::spawn(read(Arc::clone(doors), exchange, messages, queue));
         tokio::spawn(write(running, sender, packing));
     }
     frame::head(answers, packing)
@@ -53,7 +54,7 @@ type Queued = Result<Running>;
 
 async fn read(
     doors: Arc<Doors>,
-    exchange: Arc<Exchange>,
+    exchange: Exchange,
     mut messages: frame::Messages,
     queue: mpsc::Sender<Queued>,
 ) {
@@ -65,7 +66,9 @@ async fn read(
         let queued = match next {
             Ok(None) => return,
             Ok(Some(received)) => {
-                let answer = one(Arc::clone(&doors), Arc::clone(&exchange), received);
+                let mut exchange = exchange.detached();
+                exchange.body_bytes = received.bytes.len();
+                let answer = one(Arc::clone(&doors), exchange, received);
                 Ok(Running(tokio::spawn(answer)))
             }
             Err(error) => Err(error),
@@ -79,7 +82,7 @@ async fn read(
 
 async fn one(
     doors: Arc<Doors>,
-    exchange: Arc<Exchange>,
+    exchange: Exchange,
     received: Received,
 ) -> ModelStreamInferResponse {
     let request: Result<ModelInferRequest> = decoded(received.bytes.clone());
@@ -111,12 +114,17 @@ async fn write(mut running: mpsc::Receiver<Queued>, sender: BodySender, packing:
             Some(Ok(running)) => running,
         };
         let Ok(answer) = (&mut running.0).await else {
-            break Err(ServeError::new(Code::Internal, "the request failed while it ran"));
+            break Err(ServeError::new(
+                Code::Internal,
+                "the request failed while it ran",
+            ));
         };
-        match frame::framed(&answer, packing) {
-            Ok(bytes) if sender.send(Frame::data(bytes)).await.is_ok() => {}
-            Ok(_) => return,
+        let bytes = match frame::framed(&answer, packing) {
+            Ok(bytes) => bytes,
             Err(error) => break Err(error),
+        };
+        if sender.send(Frame::data(bytes)).await.is_err() {
+            return;
         }
     };
     let trailers = frame::trailers(end.as_ref().map(|()| ()));

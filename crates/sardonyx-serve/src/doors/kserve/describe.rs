@@ -206,7 +206,8 @@ pub(super) fn index(doors: &Doors, only_ready: bool) -> Vec<ModelIndex> {
             .map(|status| index_entry(&name, status))
             .collect::<Vec<_>>()
     });
-    all.filter(|entry| !only_ready || entry.state == "READY").collect()
+    all.filter(|entry| !only_ready || entry.state == "READY")
+        .collect()
 }
 
 fn index_entry(name: &str, status: &VersionStatus) -> ModelIndex {
@@ -216,7 +217,10 @@ fn index_entry(name: &str, status: &VersionStatus) -> ModelIndex {
         VersionState::Unloading => ("UNLOADING", String::new()),
         VersionState::End => {
             let error = status.error.as_ref().map(|error| error.message.clone());
-            ("UNAVAILABLE", error.unwrap_or_else(|| "unloaded".to_owned()))
+            (
+                "UNAVAILABLE",
+                error.unwrap_or_else(|| "unloaded".to_owned()),
+            )
         }
     };
     ModelIndex {

@@ -41,7 +41,9 @@ pub(in crate::doors) async fn infer(
     let target = resolve(doors, exchange, DOOR, named)?;
     let decode = |servable: &Servable| infer::question(servable, from_proto(request)?);
     let encode = |wishes: infer::Wishes, outputs: &[Tensor]| {
-        infer::answer(&target.servable, &wishes, outputs, |reply| Ok(to_proto(reply)))
+        infer::answer(&target.servable, &wishes, outputs, |reply| {
+            Ok(to_proto(reply))
+        })
     };
     let kind = Kind {
         door: DOOR,
@@ -214,7 +216,10 @@ pub(in crate::doors) fn log_settings(
             ("log_info".to_owned(), yes()),
             ("log_warning".to_owned(), yes()),
             ("log_error".to_owned(), yes()),
-            ("log_verbose_level".to_owned(), value(LogSettingChoice::Uint32Param(0))),
+            (
+                "log_verbose_level".to_owned(),
+                value(LogSettingChoice::Uint32Param(0)),
+            ),
             ("log_format".to_owned(), text("default")),
         ]),
     })

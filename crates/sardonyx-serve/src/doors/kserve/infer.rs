@@ -66,7 +66,11 @@ fn check_inputs(servable: &Servable, request: &InferRequest) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let id = if request.id.is_empty() { "<id_unknown>" } else { &request.id };
+    let id = if request.id.is_empty() {
+        "<id_unknown>"
+    } else {
+        &request.id
+    };
     let given: Vec<String> = (request.inputs.iter())
         .map(|input| format!("'{}'", input.name))
         .collect();
@@ -111,7 +115,9 @@ fn wishes(servable: &Servable, request: &InferRequest) -> Result<Vec<Wish>> {
     for wish in &wished {
         if std::mem::replace(&mut seen[wish.index], true) {
             let name = &signature.outputs[wish.index].name;
-            return Err(ServeError::invalid(format!("output '{name}' is asked for twice")));
+            return Err(ServeError::invalid(format!(
+                "output '{name}' is asked for twice"
+            )));
         }
     }
     Ok(wished)
@@ -135,8 +141,8 @@ pub(super) fn answer<A>(
         made.transpose()
     });
     let classes: Vec<Option<Tensor>> = classes.collect::<Result<_>>()?;
-    let outputs = wishes.outputs.iter().zip(&classes);
-    let outputs = outputs.map(|(wish, classes)| ReplyOutput {
+    let wished = wishes.outputs.iter().zip(&classes);
+    let wished = wished.map(|(wish, classes)| ReplyOutput {
         name: &signature.outputs[wish.index].name,
         tensor: classes.as_ref().unwrap_or(&outputs[wish.index]),
         binary: wish.is_binary,
@@ -145,6 +151,6 @@ pub(super) fn answer<A>(
         model_name: servable.name(),
         model_version: &servable.version().to_string(),
         id: &wishes.id,
-        outputs: outputs.collect(),
+        outputs: wished.collect(),
     })
 }

@@ -59,7 +59,10 @@ pub(in crate::doors) async fn answer(
         }
         Err(error) => Err(error.into()),
     };
-    answered.unwrap_or_else(|failure| failure.answer(wire::encode_error))
+    answered.unwrap_or_else(|failure| {
+        exchange.course.failed(failure.error.code);
+        failure.answer(wire::encode_error)
+    })
 }
 
 impl Asked<'_> {
@@ -67,7 +70,10 @@ impl Asked<'_> {
     fn parts(&self) -> Result<Vec<String>> {
         let path = self.head.uri.path();
         let rest = path.strip_prefix("/v2/");
-        rest.into_iter().flat_map(|rest| rest.split('/')).map(percent_decoded).collect()
+        rest.into_iter()
+            .flat_map(|rest| rest.split('/'))
+            .map(percent_decoded)
+            .collect()
     }
 
     async fn dispatch(&self, parts: &[&str], body: Incoming) -> Result<Answer, Failure> {
@@ -95,8 +101,7 @@ impl Asked<'_> {
                 self.post()?;
                 self.index(body).await
             }
-            ["repository", "models", model, order]
-            | ["repository", _, "models", model, order] => {
+            ["repository", "models", model, order] | ["repository", _, "models", model, order] => {
                 self.post()?;
                 self.order(model, order, body).await
             }
@@ -119,7 +124,9 @@ impl Asked<'_> {
             ["ready"] => self.get(|| self.model_ready(model, version)),
             ["config"] => self.get(|| {
                 let target = self.described(model, version)?;
-                Ok(json(wire::encode_config(&describe::config(&target.servable))))
+                Ok(json(wire::encode_config(&describe::config(
+                    &target.servable,
+                ))))
             }),
             ["stats"] => self.get(|| self.statistics(model, version)),
             ["trace", "setting"] => self.settings("trace", trace_settings),
@@ -141,7 +148,11 @@ impl Asked<'_> {
                 self.exchange.authorise(Right::Metadata, None)?;
                 Ok(json(b"[]".to_vec()))
             }),
-            ["systemsharedmemory" | "cudasharedmemory", .., "register" | "unregister"] => {
+            [
+                "systemsharedmemory" | "cudasharedmemory",
+                ..,
+                "register" | "unregister",
+            ] => {
                 self.post()?;
                 let message = "regions of shared memory are not taken; hint: send tensors";
                 Err(ServeError::new(Code::Unimplemented, message).into())
@@ -209,14 +220,19 @@ impl Asked<'_> {
 
     async fn read(&self, body: Incoming) -> Result<Received, Failure> {
         let encoding = text(&self.head.headers, CONTENT_ENCODING.as_str());
-        Ok(Received::read(body, encoding, &self.doors.options.limits).await?)
+        let received = Received::read(body, encoding, &self.doors.options.limits).await?;
+        self.exchange.course.received(received.wire_bytes);
+        Ok(received)
     }
 
     async fn index(&self, body: Incoming) -> Result<Answer, Failure> {
         self.exchange.authorise(Right::Metadata, None)?;
         let received = self.read(body).await?;
         let request = wire::decode_index_request(&received.bytes)?;
-        Ok(json(wire::encode_index(&describe::index(self.doors, request.ready))))
+        Ok(json(wire::encode_index(&describe::index(
+            self.doors,
+            request.ready,
+        ))))
     }
 
     async fn order(&self, model: &str, order: &str, body: Incoming) -> Result<Answer, Failure> {
@@ -274,7 +290,10 @@ impl Asked<'_> {
         let Some(value) = self.head.headers.get(HEADER_LENGTH) else {
             return Ok(None);
         };
-        let number = value.to_str().ok().and_then(|value| value.trim().parse().ok());
+        let number = value
+            .to_str()
+            .ok()
+            .and_then(|value| value.trim().parse().ok());
         let wrong = || ServeError::invalid(format!("{HEADER_LENGTH} is not a number of bytes"));
         number.map(Some).ok_or_else(wrong)
     }

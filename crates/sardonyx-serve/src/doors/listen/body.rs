@@ -173,11 +173,7 @@ fn unpack(packed: Bytes, encoding: Option<&str>, most: usize, share: &mut Share)
 }
 
 /// The bytes that `reader` unpacks, at most `most`.
-fn inflate(
-    reader: impl Read,
-    most: usize,
-    share: &mut Share,
-) -> Result<Bytes> {
+fn inflate(reader: impl Read, most: usize, share: &mut Share) -> Result<Bytes> {
     let mut reader = reader.take(most as u64 + 1);
     let mut bytes = Vec::new();
     let mut chunk = [0; 16 << 10];

@@ -8,14 +8,14 @@ use sardonyx_tensor::Tensor;
 use sardonyx_wire::proto::serving::{
     ClassificationRequest, ClassificationResponse, GetModelMetadataRequest,
     GetModelMetadataResponse, GetModelStatusRequest, GetModelStatusResponse, InferenceResult,
-    InferenceTask, Input, ModelSpec, MultiInferenceRequest, MultiInferenceResponse,
-    PredictRequest, PredictResponse, RegressionRequest, RegressionResponse, ReloadConfigRequest,
+    InferenceTask, Input, ModelSpec, MultiInferenceRequest, MultiInferenceResponse, PredictRequest,
+    PredictResponse, RegressionRequest, RegressionResponse, ReloadConfigRequest,
     ReloadConfigResponse, SignatureDefMap, StatusProto, TaskResult, VersionChoice,
 };
 use sardonyx_wire::proto::well_known::Any;
 use sardonyx_wire::tensorflow::{
-    CLASSIFY_METHOD, DEFAULT_SIGNATURE, Encoding, REGRESS_METHOD, Target as Named,
-    VersionSelector, bind_tensors, tensor_to_proto,
+    CLASSIFY_METHOD, DEFAULT_SIGNATURE, Encoding, REGRESS_METHOD, Target as Named, VersionSelector,
+    bind_tensors, tensor_to_proto,
 };
 
 use super::super::Doors;
@@ -210,7 +210,10 @@ pub(in crate::doors) async fn multi_inference(
 
 fn check_tasks(tasks: &[InferenceTask]) -> Result<()> {
     if tasks.is_empty() || tasks.len() > MAX_TASKS {
-        let message = format!("there are {} tasks; 1 to {MAX_TASKS} are taken", tasks.len());
+        let message = format!(
+            "there are {} tasks; 1 to {MAX_TASKS} are taken",
+            tasks.len()
+        );
         return Err(ServeError::invalid(message));
     }
     for task in tasks {

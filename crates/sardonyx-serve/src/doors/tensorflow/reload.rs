@@ -20,7 +20,11 @@ pub(super) fn reload(doors: &Doors, config: Option<ModelServerConfig>) -> Result
     let registry = doors.server.registry();
     let models = list.config.iter().map(model_config);
     registry.configure(models.collect::<Result<_>>()?)?;
-    for wanted in list.config.iter().filter(|model| !model.version_labels.is_empty()) {
+    for wanted in list
+        .config
+        .iter()
+        .filter(|model| !model.version_labels.is_empty())
+    {
         let mut rollout = registry.rollout(&wanted.name)?;
         let labels = wanted.version_labels.iter();
         let labels = labels.map(|(label, version)| Ok((label.clone(), number(*version)?)));

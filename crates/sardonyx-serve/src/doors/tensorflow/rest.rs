@@ -34,7 +34,10 @@ pub(in crate::doors) async fn answer(
     body: Incoming,
 ) -> Answer {
     let answered = dispatch(doors, exchange, head, body).await;
-    answered.unwrap_or_else(|failure| failure.answer(wire::encode_error))
+    answered.unwrap_or_else(|failure| {
+        exchange.course.failed(failure.error.code);
+        failure.answer(wire::encode_error)
+    })
 }
 
 async fn dispatch(
@@ -85,6 +88,7 @@ async fn run_task(
         };
         target.servable.metrics().reject(reason);
     })?;
+    exchange.course.received(received.wire_bytes);
     let bytes = received.bytes.clone();
     let kind = |verb| Kind {
         door: DOOR,
@@ -107,21 +111,42 @@ async fn run_task(
                     rest: (question.rest, &**servable),
                 })
             };
-            run(doors, exchange, (&target, kind(Verb::Predict)), decode, encode).await?
+            run(
+                doors,
+                exchange,
+                (&target, kind(Verb::Predict)),
+                decode,
+                encode,
+            )
+            .await?
         }
         Task::Classify => {
             let decode = |servable: &Servable| example_question(servable, &bytes);
             let encode = |(), outputs: &[Tensor]| {
                 wire::encode_classification(&tasks::classification(&target.servable, outputs)?)
             };
-            run(doors, exchange, (&target, kind(Verb::Classify)), decode, encode).await?
+            run(
+                doors,
+                exchange,
+                (&target, kind(Verb::Classify)),
+                decode,
+                encode,
+            )
+            .await?
         }
         Task::Regress => {
             let decode = |servable: &Servable| example_question(servable, &bytes);
             let encode = |(), outputs: &[Tensor]| {
                 wire::encode_regression(&tasks::regression(&target.servable, outputs)?)
             };
-            run(doors, exchange, (&target, kind(Verb::Regress)), decode, encode).await?
+            run(
+                doors,
+                exchange,
+                (&target, kind(Verb::Regress)),
+                decode,
+                encode,
+            )
+            .await?
         }
     };
     Ok(json(body))

@@ -44,7 +44,12 @@ pub(super) fn classification(
         .ok_or_else(|| unsuited(servable, "classification", "[examples, classes]"))?;
     let width = scores.len().checked_div(rows).unwrap_or(0);
     let labels = servable.signature().classes.as_deref().unwrap_or_default();
-    let label = |class: usize| labels.get(class).cloned().unwrap_or_else(|| class.to_string());
+    let label = |class: usize| {
+        labels
+            .get(class)
+            .cloned()
+            .unwrap_or_else(|| class.to_string())
+    };
     let classifications = scores.chunks(width.max(1)).map(|row| Classifications {
         classes: (row.iter().enumerate())
             .map(|(class, &score)| Class {
