@@ -10,10 +10,10 @@ use std::time::Instant;
 
 use sardonyx_kernels::{
     Activation, Arena, ArenaLengths, Call, Chain, Conv2d, Conv2dInputGradient,
-    Conv2dWeightGradient, ConvOptions, ConvShape, FmaProbe, Gemm, GemmOptions, GemmShape, GemmTn,
-    GemmTnShape, InputGradientOptions, Isa, Kernel, Machine, Pool, Program, RecurrentCell, Region,
-    Result, Sequence, SequenceGradient, SequenceShape, Space, Stage, TransposePanels,
-    WeightGradientOptions,
+    Conv2dWeightGradient, ConvOptions, ConvShape, DepthwiseConv, FmaProbe, Gemm, GemmOptions,
+    GemmShape, GemmTn, GemmTnShape, InputGradientOptions, Isa, Kernel, Machine, Pool, Program,
+    RecurrentCell, Region, Result, Sequence, SequenceGradient, SequenceShape, Space, Stage,
+    TransposePanels, WeightGradientOptions, WindowShape,
 };
 
 /// Shortest time that a case is measured for, in seconds.
@@ -81,6 +81,23 @@ fn convolution(isa: Isa, shape: ConvShape, pool: Option<[usize; 2]>) -> Result<V
         ),
         case("transpose", Arc::new(transpose)),
     ])
+}
+
+/// Depthwise 3 x 3 of images, one output for each pixel and for every other row and column.
+fn depthwise(isa: Isa, image: [usize; 4]) -> Result<Vec<Case>> {
+    let [batch, height, width, channels] = image;
+    let case = |stride: usize| {
+        let shape = WindowShape {
+            stride: [stride; 2],
+            pads: [1; 4],
+            out: [height.div_ceil(stride), width.div_ceil(stride)],
+            ..WindowShape::plain(image, [3, 3])
+        };
+        let kernel = DepthwiseConv::new(isa, shape, Activation::Relu, None)?;
+        let name = format!("depthwise {channels} {height}x{width} bs{batch} by {stride}");
+        Ok(Case::new(name, Arc::new(kernel)))
+    };
+    [1, 2].into_iter().map(case).collect()
 }
 
 /// The steps of a recurrent layer, and the way back through them.
@@ -160,6 +177,15 @@ fn cases(isa: Isa) -> Result<Vec<Case>> {
         gemm_tn(isa, 4096, 64, 512)?,
         gemm_tn(isa, 1024, 128, 512)?,
     ];
+    for image in [
+        [1, 112, 112, 32],
+        [1, 56, 56, 144],
+        [1, 28, 28, 192],
+        [1, 14, 14, 384],
+        [1, 7, 7, 960],
+    ] {
+        cases.extend(depthwise(isa, image)?);
+    }
     for cell in [RecurrentCell::Gru, RecurrentCell::Lstm, RecurrentCell::Rnn] {
         cases.extend(recurrent(isa, cell, [16, 64, 128]));
     }

@@ -2,14 +2,14 @@
 
 use std::ops::Range;
 
-use crate::axis::{AxisTaps, WindowAxis};
+use crate::axis::{AxisTaps, AxisZone, WindowAxis};
 use crate::{KernelError, Result};
 
 /// Largest size, stride, dilation or padding.
 const MOST: usize = 1 << 24;
 
 /// Multiply-adds of an item that outweigh handing it out.
-const ITEM_WORK: usize = 1 << 17;
+const ITEM_WORK: usize = 1 << 16;
 
 /// Windows over images in NHWC order. The number of windows is given, not computed, because
 /// operators differ in how they round it.
@@ -146,7 +146,8 @@ pub(super) struct CellTap {
 struct Grid {
     rows: AxisTaps,
     cols: AxisTaps,
-    interior: Range<usize>,
+    /// Neighbouring columns that read the same taps, and which.
+    runs: Vec<AxisZone>,
     taps: Vec<CellTap>,
 }
 
@@ -178,8 +179,9 @@ pub(super) struct Cells<'a> {
     pub(super) source_step: usize,
     /// Columns from one output's place to the next.
     pub(super) place_step: usize,
-    /// Taps of several kernel rows, `per_line` of each, of which `used` are read.
+    /// Taps of `n_lines` kernel rows, `per_line` of each, of which `used` are read.
     taps: &'a [CellTap],
+    n_lines: usize,
     per_line: usize,
     used: (usize, usize),
     /// Element of the target of the first output, and from one to the next.
@@ -195,10 +197,25 @@ impl<'a> Cells<'a> {
     /// The taps that the outputs read, in kernel order.
     #[inline(always)]
     pub(super) fn taps(&self) -> impl Iterator<Item = &'a CellTap> + use<'a> {
+        self.lines().flatten()
+    }
+
+    /// The same by the kernel's rows.
+    #[inline(always)]
+    pub(super) fn lines(&self) -> impl Iterator<Item = &'a [CellTap]> + use<'a> {
+        let (Cells { taps, per_line, .. }, (first, end)) = (*self, self.used);
+        (0..self.n_lines).map(move |line| &taps[line * per_line + first..line * per_line + end])
+    }
+
+    /// How many neighbouring pixels of `channels` elements every output reads in each row, and
+    /// how many pixels lie from one output to the next; `None` where the pixels are no neighbours.
+    pub(super) fn across(&self, channels: usize) -> Option<(usize, usize)> {
         let (first, end) = self.used;
-        self.taps
-            .chunks_exact(self.per_line.max(1))
-            .flat_map(move |line| &line[first..end])
+        let line = self.taps.get(first..end)?;
+        let are_close =
+            |pair: &[CellTap]| pair[1].offset - pair[0].offset == channels.cast_signed();
+        let close = line.windows(2).all(are_close);
+        close.then_some((line.len(), self.place_step))
     }
 }
 
@@ -239,7 +256,7 @@ impl Rows {
                 })
             });
             Grid {
-                interior: cols.interior(source[1]),
+                runs: cols.zones(source[1]),
                 taps: taps.collect(),
                 rows,
                 cols,
@@ -261,6 +278,14 @@ impl Rows {
             rows_per_image,
             rows_per_item: rows_per_item.max(1),
             by_image: images_per_item.is_some(),
+        }
+    }
+
+    /// Gives items `factor` times as many rows, up to a whole image, unless they are images.
+    pub(super) fn take_more(&mut self, factor: usize) {
+        if !self.by_image {
+            let most = self.rows_per_image.max(self.rows_per_item);
+            self.rows_per_item = most.min(self.rows_per_item * factor);
         }
     }
 
@@ -312,33 +337,25 @@ impl Rows {
         let lines = grid.rows.valid(row, self.source[0]);
         let per_line = grid.cols.taps.len();
         let place_y = row * rows.source_step;
-        let mut col = 0;
-        while col < cols.count {
-            let inside = grid.interior.contains(&col);
-            let used = if inside {
-                0..per_line
-            } else {
-                grid.cols.valid(col, self.source[1])
-            };
-            let count = if inside { grid.interior.end - col } else { 1 };
-            let place_x = col * cols.source_step;
-            let source =
-                ((image * self.source[0] + place_y) * self.source[1] + place_x) * self.channels;
-            let x = cols.first + col * cols.step;
+        let first_line = (image * self.source[0] + place_y) * self.source[1];
+        let first_out = (image * self.target[0] + y) * self.target[1];
+        for run in &grid.runs {
+            let col = run.outputs.start;
+            let (place_x, x) = (col * cols.source_step, cols.first + col * cols.step);
             visit(&Cells {
-                source: source.cast_signed(),
+                source: ((first_line + place_x) * self.channels).cast_signed(),
                 place: [place_y, place_x],
                 source_step: cols.source_step * self.channels,
                 place_step: cols.source_step,
                 taps: &grid.taps[lines.start * per_line..lines.end * per_line],
+                n_lines: lines.len(),
                 per_line,
-                used: (used.start, used.end),
-                out: ((image * self.target[0] + y) * self.target[1] + x) * self.channels,
+                used: (run.taps.start, run.taps.end),
+                out: (first_out + x) * self.channels,
                 out_step: cols.step * self.channels,
-                count,
+                count: run.outputs.len(),
                 out_place: [y, x],
             });
-            col += count;
         }
     }
 }

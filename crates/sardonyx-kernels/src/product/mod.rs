@@ -16,7 +16,7 @@ mod micro;
 mod pack;
 mod panels;
 mod shards;
-mod sweep;
+pub(crate) mod sweep;
 
 pub use attention::{Attention, AttentionAxis, AttentionMatrix, AttentionShape};
 pub use conv::{
