@@ -257,13 +257,7 @@ impl<'g> Follower<'g> {
         (large.len() - axis) > small.len() || small[small.len() + axis - large.len()].is_one()
     }
 
-    fn by_operator(
-        &self,
-        node: &Node,
-        op: &str,
-        index: usize,
-        output: ValueId,
-    ) -> Option<Samples> {
+    fn by_operator(&self, node: &Node, op: &str, index: usize, output: ValueId) -> Option<Samples> {
         if ELEMENTWISE.contains(&op) {
             return self.elementwise(node, output);
         }

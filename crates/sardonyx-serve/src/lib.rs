@@ -9,6 +9,7 @@ mod clock;
 mod config;
 pub mod doors;
 mod error;
+mod host;
 pub mod log;
 pub mod metrics;
 mod mirror;
@@ -19,7 +20,9 @@ mod server;
 mod signature;
 
 pub use config::{RequestLog, ServeConfig};
+pub use doors::listen::TlsFiles;
 pub use error::{Code, Result, ServeError};
+pub use host::{Event, Report, check, serve, stop_signal};
 pub use registry::{ModelConfig, Registry, Selector, Target, VersionPolicy, VersionStatus};
 pub use rollout::{Rollout, Shadow};
 pub use servable::{Servable, ServableOptions};

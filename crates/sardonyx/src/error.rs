@@ -47,6 +47,9 @@ pub enum Error {
     /// From the reader and writer of ONNX files.
     #[error(transparent)]
     Onnx(#[from] sardonyx_onnx::OnnxError),
+    /// From the model server.
+    #[error(transparent)]
+    Serve(#[from] sardonyx_serve::ServeError),
     /// A tensor that cannot be.
     #[error(transparent)]
     Tensor(#[from] sardonyx_tensor::TensorError),

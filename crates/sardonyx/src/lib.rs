@@ -24,6 +24,7 @@ mod parts;
 pub mod predict;
 pub mod prelude;
 pub mod profile;
+pub mod serve;
 mod text;
 pub mod training;
 mod workload;

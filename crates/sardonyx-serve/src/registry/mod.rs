@@ -45,6 +45,8 @@ pub struct Registry {
     metrics: Arc<Metrics>,
     root: Option<PathBuf>,
     rollouts: Option<RolloutFile>,
+    /// Rollouts of models for which the file has none.
+    usual: BTreeMap<String, Rollout>,
     /// Changes are made one at a time.
     change: Mutex<()>,
     draws: AtomicU64,
@@ -67,6 +69,7 @@ impl Registry {
             metrics,
             root: None,
             rollouts: rollout_file.map(RolloutFile::new),
+            usual: BTreeMap::new(),
             change: Mutex::new(()),
             draws: AtomicU64::new(seed),
         }
@@ -76,6 +79,13 @@ impl Registry {
     #[must_use]
     pub fn with_root(mut self, root: PathBuf) -> Registry {
         self.root = Some(root);
+        self
+    }
+
+    /// Shares out a model's requests so, where the rollout file says nothing else.
+    #[must_use]
+    pub fn with_rollout(mut self, model: &str, rollout: Rollout) -> Registry {
+        self.usual.insert(model.to_owned(), rollout);
         self
     }
 
@@ -91,8 +101,7 @@ impl Registry {
     /// When two models have one name, or rollouts cannot be read.
     pub fn configure(&self, configs: Vec<ModelConfig>) -> Result<()> {
         let guard = self.change.lock().unwrap_or_else(PoisonError::into_inner);
-        let rollouts = self.rollouts.as_ref().map(RolloutFile::read).transpose()?;
-        let rollouts = rollouts.unwrap_or_default();
+        let rollouts = self.decided()?;
         let mut wanted = BTreeMap::new();
         for config in configs {
             if let Some(twice) = wanted.insert(config.name.clone(), config) {
@@ -131,6 +140,15 @@ impl Registry {
         Ok(())
     }
 
+    /// Rollouts by model: as decided while a server ran, else as configured.
+    fn decided(&self) -> Result<BTreeMap<String, Rollout>> {
+        let mut rollouts = self.usual.clone();
+        if let Some(file) = &self.rollouts {
+            rollouts.extend(file.read()?);
+        }
+        Ok(rollouts)
+    }
+
     fn found(&self) -> Result<BTreeMap<String, PathBuf>> {
         let root = self.root.as_deref();
         Ok(root.map(source::models_at).transpose()?.unwrap_or_default())
@@ -144,8 +162,7 @@ impl Registry {
         for (name, path) in self.found().unwrap_or_default() {
             let mut models = self.models.write().unwrap_or_else(PoisonError::into_inner);
             models.entry(name.clone()).or_insert_with(|| {
-                let rollouts = self.rollouts.as_ref().and_then(|file| file.read().ok());
-                let rollout = rollouts.unwrap_or_default().remove(&name);
+                let rollout = self.decided().unwrap_or_default().remove(&name);
                 Arc::new(Model::new(
                     ModelConfig::new(name, path),
                     rollout.unwrap_or_default(),
@@ -175,6 +192,18 @@ impl Registry {
     pub fn names(&self) -> Vec<String> {
         let models = self.models.read().unwrap_or_else(PoisonError::into_inner);
         models.keys().cloned().collect()
+    }
+
+    /// Whether a model has a version that takes requests.
+    pub fn is_model_ready(&self, name: &str) -> bool {
+        self.model(name)
+            .is_ok_and(|model| !model.ready().is_empty())
+    }
+
+    /// How long a version that takes requests took to load.
+    pub fn load_time(&self, name: &str, version: u64) -> Option<std::time::Duration> {
+        let servable = self.model(name).ok()?.servable(version)?;
+        Some(servable.load_time())
     }
 
     /// Whether every model that should be served has a version that is ready.

@@ -39,6 +39,20 @@ impl Output {
         Ok(stdout.flush()?)
     }
 
+    /// Tells an event of something that goes on: as a line of JSON on stdout when asked for, else
+    /// as talk.
+    pub(crate) fn event<E: Serialize>(
+        &mut self,
+        event: &E,
+        text: impl FnOnce(&E) -> String,
+    ) -> Result<()> {
+        if self.json {
+            return self.report(event, text);
+        }
+        self.say(&text(event));
+        Ok(())
+    }
+
     /// Whether anything is said on stderr.
     pub(super) fn is_talking(&self) -> bool {
         !self.quiet

@@ -10,6 +10,8 @@ mod new;
 mod predict;
 mod profile;
 mod resume;
+mod serve;
+mod serving;
 mod train;
 mod workload;
 
@@ -26,6 +28,7 @@ pub(crate) enum Verb {
     Resume(resume::Args),
     Eval(eval::Args),
     Predict(predict::Args),
+    Serve(Box<serve::Args>),
     Inspect(inspect::Args),
     New(new::Args),
     Bench(bench::Args),
@@ -42,6 +45,7 @@ impl Verb {
             Verb::Resume(args) => args.run(output),
             Verb::Eval(args) => args.run(output),
             Verb::Predict(args) => args.run(output),
+            Verb::Serve(args) => args.run(output),
             Verb::Inspect(args) => args.run(output),
             Verb::New(args) => args.run(output),
             Verb::Bench(args) => args.run(output),
