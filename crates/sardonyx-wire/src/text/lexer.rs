@@ -68,15 +68,20 @@ impl<'a> Lexer<'a> {
         self.text.get(self.at..).unwrap_or_default()
     }
 
-    fn advance(&mut self) -> Result<(), TextError> {
+    /// Passes white space and comments.
+    fn skip_space(&mut self) {
         loop {
             let rest = self.rest();
             self.at += rest.len() - rest.trim_start().len();
             if !self.rest().starts_with('#') {
-                break;
+                return;
             }
             self.at += self.rest().find('\n').unwrap_or(self.rest().len());
         }
+    }
+
+    fn advance(&mut self) -> Result<(), TextError> {
+        self.skip_space();
         self.start = self.at;
         let Some(first) = self.rest().chars().next() else {
             self.token = Token::End;
@@ -135,13 +140,11 @@ impl<'a> Lexer<'a> {
                 }
             }
             self.at += 1;
-            let rest = self.rest();
-            let next = rest.trim_start();
-            match next.chars().next() {
+            self.skip_space();
+            match self.rest().chars().next() {
                 Some(found @ ('"' | '\'')) => quote = found,
                 _ => return Ok(out),
             }
-            self.at += rest.len() - next.len();
         }
     }
 
