@@ -4,6 +4,7 @@
 //! `SARDONYX_PYTHON` names a Python that has onnx, onnxruntime, numpy and scikit-learn. Without
 //! it a test says so and checks what it can.
 
+mod dashboards;
 mod determinism;
 mod exports;
 mod hostile;
