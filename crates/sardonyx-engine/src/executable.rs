@@ -4,10 +4,11 @@ use std::sync::Arc;
 use sardonyx_ir::{Graph, Node, ValueId};
 use sardonyx_kernels::{Arena, Call, Element, Isa, Machine, Pool, Program, Region, Timings};
 use sardonyx_passes::StateLink;
-use sardonyx_tensor::{DType, Data, Tensor};
+use sardonyx_tensor::{DType, Tensor};
 
-use crate::buffers::{Buffers, Kind};
-use crate::host::{fixed, from_bytes, to_bytes};
+use crate::buffers::Buffers;
+use crate::fill::{fill, write};
+use crate::host::{fixed, from_bytes};
 use crate::lower::lower_graph;
 use crate::memory::Layout;
 use crate::{EngineError, Result, Tiling, schedule, tiles};
@@ -155,7 +156,7 @@ impl Executable {
             None => vec![info(&nodes[*index])],
         };
         let infos = order.iter().flat_map(of_call).collect();
-        let (constants, state) = fill(graph, &buffers, &layout);
+        let (constants, state) = fill(graph, &buffers, &layout, &options.pool);
         let work = Arena::zeroed(layout.lengths.work);
         let pool = options.pool.clone();
         let machine = Machine::new(Arc::new(program), Arc::new(constants), state, work, pool)?;
@@ -401,41 +402,4 @@ fn bind(graph: &Graph, buffers: &Buffers, layout: &Layout, id: ValueId) -> Resul
         shape,
         region,
     })
-}
-
-/// The arenas of constants and of state, with what they start with.
-fn fill(graph: &Graph, buffers: &Buffers, layout: &Layout) -> (Arena, Arena) {
-    let mut constants = Arena::zeroed(layout.lengths.constants);
-    let mut state = Arena::zeroed(layout.lengths.state);
-    for (index, buffer) in buffers.roots() {
-        let (arena, id) = match buffer.kind {
-            Kind::Constant(id) => (&mut constants, id),
-            Kind::State(id) => (&mut state, id),
-            Kind::Made(index_made) => {
-                write(
-                    &mut constants,
-                    layout.region(index),
-                    &buffers.made[index_made],
-                );
-                continue;
-            }
-            Kind::Work { .. } => continue,
-        };
-        if let Some(tensor) = graph.initializers.get(&id) {
-            write(arena, layout.region(index), tensor);
-        }
-    }
-    (constants, state)
-}
-
-fn write(arena: &mut Arena, region: Region, tensor: &Tensor) {
-    let len = tensor.size_bytes();
-    let region = Region { len, ..region };
-    match tensor.data() {
-        Data::F32(values) => arena.view_mut::<f32>(region).copy_from_slice(values),
-        Data::I64(values) => arena.view_mut::<i64>(region).copy_from_slice(values),
-        _ => arena
-            .view_mut::<u8>(region)
-            .copy_from_slice(&to_bytes(tensor)),
-    }
 }

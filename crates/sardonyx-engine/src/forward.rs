@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sardonyx_ir::{Graph, ValueId};
 use sardonyx_kernels::Isa;
 use sardonyx_passes::{
-    FuseFor, Hoisted, apply, apply_until_stable, channels_last, drop_inference_only,
+    Each, FuseFor, Hoisted, apply, apply_until_stable, channels_last, drop_inference_only,
     fold_batch_norm, fold_constants, fuse, fuse_gradients, hoist, lift_constants, remove_dead_code,
     sink_transposes, to_dense, to_recurrent,
 };
@@ -35,6 +35,18 @@ pub fn prepare_forward(
     variable: &BTreeSet<ValueId>,
     options: ForwardOptions,
 ) -> Result<Vec<Hoisted>> {
+    let in_turn: Each<'_> = &|count, work| (0..count).for_each(work);
+    prepare_forward_with(graph, symbols, variable, options, in_turn)
+}
+
+/// As [`prepare_forward`]; weights are packed through `each`.
+pub(crate) fn prepare_forward_with(
+    graph: &mut Graph,
+    symbols: &BTreeMap<String, usize>,
+    variable: &BTreeSet<ValueId>,
+    options: ForwardOptions,
+    each: Each<'_>,
+) -> Result<Vec<Hoisted>> {
     apply(graph, lift_constants)?;
     sardonyx_ops::bind(graph, symbols)?;
     graph
@@ -56,7 +68,7 @@ pub fn prepare_forward(
     // What the transposes left behind would count as readers of what is to be fused.
     remove_dead_code(graph)?;
     apply_until_stable(graph, |graph| fuse(graph, options.purpose))?;
-    let hoisted = hoist(graph)?;
+    let hoisted = hoist(graph, each)?;
     if options.purpose == FuseFor::Inference {
         apply_until_stable(graph, |graph| fold_constants(graph, variable))?;
     }

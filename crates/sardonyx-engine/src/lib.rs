@@ -12,6 +12,7 @@
 mod buffers;
 mod error;
 mod executable;
+mod fill;
 mod forward;
 mod host;
 mod lower;

@@ -3,12 +3,11 @@ use std::sync::Arc;
 
 use sardonyx_ir::{Graph, ValueId};
 use sardonyx_kernels::{Isa, Pool};
-use sardonyx_passes::{FuseFor, trim_outputs};
+use sardonyx_passes::{Each, FuseFor, trim_outputs};
 use sardonyx_tensor::Tensor;
 
-use crate::{
-    CompileOptions, EngineError, Executable, ForwardOptions, Result, Tiling, prepare_forward,
-};
+use crate::forward::prepare_forward_with;
+use crate::{CompileOptions, EngineError, Executable, ForwardOptions, Result, Tiling};
 
 /// How a [`Session`] plans and runs.
 #[derive(Debug, Clone)]
@@ -169,7 +168,9 @@ impl Session {
             isa: self.options.isa,
             purpose: FuseFor::Inference,
         };
-        prepare_forward(&mut graph, &symbols, &BTreeSet::new(), options)?;
+        let pool = &self.options.pool;
+        let each: Each<'_> = &|count, work| pool.each(count, work);
+        prepare_forward_with(&mut graph, &symbols, &BTreeSet::new(), options, each)?;
         trim_outputs(&mut graph);
         let compile = CompileOptions {
             isa: self.options.isa,

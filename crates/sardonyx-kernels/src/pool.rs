@@ -258,6 +258,23 @@ impl Pool {
             resume_unwind(payload);
         }
     }
+
+    /// Calls `work(index)` once for every index below `count`, on whichever thread is free.
+    ///
+    /// # Panics
+    /// As [`Pool::run`].
+    pub fn each(&self, count: usize, work: &(dyn Fn(usize) + Sync)) {
+        let next = AtomicUsize::new(0);
+        self.run(&|_| {
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                if index >= count {
+                    return;
+                }
+                work(index);
+            }
+        });
+    }
 }
 
 impl Drop for Pool {
@@ -327,6 +344,20 @@ mod tests {
             assert_eq!(message, format!("thread {culprit} fails"));
         }
         pool.run(&|_| {});
+    }
+
+    #[test]
+    fn each_index_comes_once() {
+        for threads in 1..=4 {
+            let pool = Pool::new(threads).unwrap();
+            for count in [0, 1, 2, 100] {
+                let counts: Vec<AtomicUsize> = (0..count).map(|_| AtomicUsize::new(0)).collect();
+                pool.each(count, &|index| {
+                    counts[index].fetch_add(1, Ordering::SeqCst);
+                });
+                assert!(counts.iter().all(|n| n.load(Ordering::SeqCst) == 1));
+            }
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! the parameter from then on: through training, its gradient and its optimizer state have that
 //! layout too. [`Layout`] leads back, for saving.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sardonyx_ir::{Graph, Node, NodeId, ValueId};
 use sardonyx_ops::{EvalCx, MAX_OPSET, OpError, Result, known};
@@ -104,41 +104,62 @@ pub struct Hoisted {
     pub layout: Layout,
 }
 
-/// Applies the layout chain of every initializer that is read only through one.
-///
-/// # Errors
-/// When a chain's operators are malformed.
-pub fn hoist(graph: &mut Graph) -> Result<Vec<Hoisted>> {
-    let consumers = graph.consumers();
-    let parameters: Vec<ValueId> = graph.initializers.keys().copied().collect();
-    let mut hoisted = Vec::new();
-    for parameter in parameters {
-        if graph.constant(parameter).is_none() {
-            continue;
-        }
-        let chain = chain(graph, &consumers, parameter);
-        let Some(&last) = chain.last() else { continue };
+/// Calls a function once for every index below a number, in any order, on any threads.
+pub type Each<'a> = &'a dyn Fn(usize, &(dyn Fn(usize) + Sync));
+
+/// A parameter that is to go through a chain.
+struct Job {
+    parameter: ValueId,
+    tensor: Arc<Tensor>,
+    /// The chain, with the constants that it reads, and the value that it makes.
+    nodes: Vec<(Node, Option<Tensor>)>,
+    output: ValueId,
+}
+
+impl Job {
+    /// The parameter's new tensor and its layout.
+    fn run(self) -> Result<(Tensor, Layout)> {
         let mut layout = Layout::default();
-        let mut tensor = Arc::clone(&graph.initializers[&parameter]);
-        for &id in &chain {
-            let node = graph.node(id).clone();
-            let constant = node.input(1).and_then(|id| graph.constant(id));
-            let constant = constant.map(|tensor| tensor.as_ref().clone());
+        let mut tensor = self.tensor;
+        for (node, constant) in self.nodes {
+            let from = tensor.shape().to_vec();
             let step = Step {
                 node,
                 constant,
-                from: tensor.shape().to_vec(),
+                from,
             };
             tensor = Arc::new(step.apply(&tensor)?);
             layout.steps.push(step);
         }
-        let output = graph
-            .node(last)
-            .output(0)
-            .ok_or_else(|| OpError::invalid(graph.node(last), "it has no output".to_owned()))?;
-        for id in chain {
-            graph.remove_node(id);
+        Ok((Arc::unwrap_or_clone(tensor), layout))
+    }
+}
+
+/// Applies the layout chain of every initializer that is read only through one. The chains run
+/// through `each`.
+///
+/// # Errors
+/// When a chain's operators are malformed.
+pub fn hoist(graph: &mut Graph, each: Each<'_>) -> Result<Vec<Hoisted>> {
+    let consumers = graph.consumers();
+    let parameters: Vec<ValueId> = graph.initializers.keys().copied().collect();
+    let mut ends = Vec::new();
+    let mut jobs = Vec::new();
+    for parameter in parameters {
+        if let Some(job) = take_chain(graph, &consumers, parameter)? {
+            ends.push((job.parameter, job.output));
+            jobs.push(Mutex::new((Some(job), None)));
         }
+    }
+    // Each parameter is given back as soon as its chain has run.
+    each(jobs.len(), &|index| {
+        let mut job = jobs[index].lock().unwrap_or_else(PoisonError::into_inner);
+        job.1 = job.0.take().map(Job::run);
+    });
+    let mut hoisted = Vec::new();
+    for ((parameter, output), job) in ends.into_iter().zip(jobs) {
+        let (_, made) = job.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let (tensor, layout) = made.expect("every index was called")?;
         let name = format!("{}/packed", graph.value_name(parameter));
         let packed = graph.add_initializer(&name, tensor);
         replace(graph, &consumers[output.index()], output, packed);
@@ -149,6 +170,40 @@ pub fn hoist(graph: &mut Graph) -> Result<Vec<Hoisted>> {
         });
     }
     Ok(hoisted)
+}
+
+/// Takes the chain of a parameter out of the graph, and the parameter's tensor with it.
+fn take_chain(
+    graph: &mut Graph,
+    consumers: &[Vec<NodeId>],
+    parameter: ValueId,
+) -> Result<Option<Job>> {
+    if graph.constant(parameter).is_none() {
+        return Ok(None);
+    }
+    let chain = chain(graph, consumers, parameter);
+    let Some(&last) = chain.last() else {
+        return Ok(None);
+    };
+    let output = graph.node(last).output(0);
+    let output =
+        output.ok_or_else(|| OpError::invalid(graph.node(last), "it has no output".to_owned()))?;
+    let mut nodes = Vec::with_capacity(chain.len());
+    for id in chain {
+        let node = graph.node(id).clone();
+        let constant = node.input(1).and_then(|id| graph.constant(id));
+        let constant = constant.map(|tensor| tensor.as_ref().clone());
+        graph.remove_node(id);
+        nodes.push((node, constant));
+    }
+    let tensor = graph.initializers.remove(&parameter);
+    let tensor = tensor.expect("the chain starts at an initializer");
+    Ok(Some(Job {
+        parameter,
+        tensor,
+        nodes,
+        output,
+    }))
 }
 
 /// Lets the graph's outputs, and `readers`, which are all nodes that read `old`, use `new`.

@@ -105,25 +105,30 @@ impl Workload {
         let pool = crate::pool(options.threads)?;
         let threads = pool.threads();
         let watch = Stopwatch::start();
-        let graph = crate::zoo_or_file(&crate::model_file(&options.model))?;
+        let mut graph = crate::zoo_or_file(&crate::model_file(&options.model))?;
         let load = watch.seconds();
         let sizes = inputs::sizes(&graph, options)?;
+        if options.train.is_some() {
+            inputs::fix(&mut graph, &sizes);
+        }
+        // Making up inputs is no part of what a model costs.
+        let inputs = inputs::tensors(&graph, &sizes)?;
+        let watch = Stopwatch::start();
         let task = match options.train {
-            None => Task::predict(
-                graph,
-                &sizes,
-                SessionOptions {
+            None => {
+                let options = SessionOptions {
                     isa,
                     ..SessionOptions::new(pool)
-                },
-            ),
+                };
+                Task::predict(graph, inputs, options)
+            }
             Some(kind) => {
                 let options = StepOptions {
                     isa,
                     optimizer: kind.config(),
                     ..StepOptions::new(pool)
                 };
-                Task::train(graph, &sizes, options)
+                Task::train(graph, &inputs, &sizes, options)
             }
         };
         let mut workload = Workload {
@@ -134,9 +139,9 @@ impl Workload {
             isa,
             start: Start::default(),
         };
-        let plan = watch.seconds() - load;
+        let plan = watch.seconds();
         workload.run()?;
-        let first = watch.seconds();
+        let first = load + watch.seconds();
         workload.start = Start { load, plan, first };
         Ok(workload)
     }
@@ -216,18 +221,20 @@ fn planned<'s>(session: &'s mut Session, inputs: &[Tensor]) -> Option<&'s mut Ex
 }
 
 impl Task {
-    fn predict(graph: Graph, sizes: &inputs::Sizes, options: SessionOptions) -> Result<Task> {
+    fn predict(graph: Graph, inputs: Vec<Tensor>, options: SessionOptions) -> Result<Task> {
         let mut session = Box::new(Session::new(graph, options)?);
-        let inputs = inputs::tensors(session.graph(), sizes)?;
         session.executable(&inputs)?;
         Ok(Task::Predict { session, inputs })
     }
 
-    fn train(mut graph: Graph, sizes: &inputs::Sizes, options: StepOptions) -> Result<Task> {
-        inputs::fix(&mut graph, sizes);
+    fn train(
+        graph: Graph,
+        inputs: &[Tensor],
+        sizes: &inputs::Sizes,
+        options: StepOptions,
+    ) -> Result<Task> {
         let state = Box::new(TrainState::compile(&graph, sizes.batch, options)?);
-        let input = inputs::tensors(&graph, sizes)?;
-        let samples = input
+        let samples = inputs
             .first()
             .map_or(Ok(&[][..]), |input| input.values::<f32>())?;
         let samples = samples.to_vec();
