@@ -62,6 +62,25 @@ pub(crate) struct Tile<'a> {
     pub(crate) start: Start,
     /// Bounds of the result.
     pub(crate) clip: Option<(f32, f32)>,
+    pub(crate) ahead: Ahead,
+}
+
+/// What is brought to the second-level cache while a tile is summed: a line at every step of `k`.
+/// Tiles whose rows are adjacent bring nothing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ahead {
+    /// Need not be readable.
+    pub(crate) from: *const f32,
+    /// Floats from one step of `k` to the next.
+    pub(crate) step: usize,
+}
+
+impl Ahead {
+    /// Nothing to speak of.
+    pub(crate) const NOTHING: Ahead = Ahead {
+        from: std::ptr::null(),
+        step: 0,
+    };
 }
 
 pub(crate) type TileFn = unsafe fn(&Tile<'_>);
@@ -197,9 +216,14 @@ unsafe fn multiply<S: Simd, const ROWS: usize, const VECTORS: usize, const ADJAC
                 *t.rows.add(i)
             };
         }
+        let mut ahead = t.ahead.from;
         for segment in t.segments {
             let (mut b, mut at) = (t.b.add(segment.b), segment.a);
             for _ in 0..t.run {
+                if !ADJACENT {
+                    s.prefetch(ahead);
+                    ahead = ahead.wrapping_add(t.ahead.step);
+                }
                 let mut columns = [s.splat(0.0); VECTORS];
                 for v in 0..VECTORS {
                     columns[v] = s.load(b.add(v * S::LANES));

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::edge::{Buffer, EdgeTile};
-use super::micro::{Family, Finish, MAX_ROWS, Micro, Segment, Start, Tile};
+use super::micro::{Ahead, Family, Finish, MAX_ROWS, Micro, Segment, Start, Tile};
 use crate::Run;
 
 /// Bytes of a panel's piece that should stay in the first-level cache.
@@ -14,6 +14,9 @@ const PIECE_BYTES: usize = 32 * 1024;
 /// them beside what passes by.
 const SET_BYTES: usize = 4096;
 const CONTENDING_ROWS: usize = 10;
+
+/// Tiles that share the work of bringing the next piece of a panel to the second-level cache.
+const FETCHING_TILES: usize = 4;
 
 /// A piece of the sum over `k`: segments of equal length.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +70,10 @@ pub(crate) fn pieces(
 }
 
 /// `0..total` in `parts` ranges whose lengths differ by at most one, longer ones first.
-pub(crate) fn even_parts(total: usize, parts: usize) -> impl Iterator<Item = Range<usize>> {
+pub(crate) fn even_parts(
+    total: usize,
+    parts: usize,
+) -> impl ExactSizeIterator<Item = Range<usize>> {
     (0..parts).map(move |part| even_part(total, parts, part))
 }
 
@@ -160,6 +166,10 @@ impl Sweep<'_> {
                 b_step: self.b_step,
                 start: if index == 0 { first } else { again },
                 clip: None,
+                ahead: Ahead {
+                    from: self.next(panel, index, rows.pieces),
+                    step: width,
+                },
             };
             let finish = if index == last {
                 self.finish
@@ -169,6 +179,18 @@ impl Sweep<'_> {
             // SAFETY: the caller vouches for all tiles.
             unsafe { self.run_rows(rows, tile, finish, width.min(self.cols - at)) };
         }
+    }
+
+    /// Where the piece of a panel lies that is read after piece `index` of panel `panel`.
+    fn next(&self, panel: usize, index: usize, pieces: &[Piece]) -> *const f32 {
+        let (panel, index) = match index + 1 {
+            next if next < pieces.len() => (panel, next),
+            _ if panel + 1 < self.panels() => (panel + 1, 0),
+            _ => return self.b,
+        };
+        let segment = pieces[index].segments.first();
+        let at = panel * self.panel_len + segment.map_or(0, |segment| segment.b);
+        self.b.wrapping_add(at)
     }
 
     /// One panel of one piece, over all rows.
@@ -202,7 +224,9 @@ impl Sweep<'_> {
         let mut buffer = std::mem::MaybeUninit::<Buffer>::uninit();
         let buffer = buffer.as_mut_ptr().cast::<f32>();
         let offsets: [usize; MAX_ROWS] = std::array::from_fn(|row| row * family.width);
-        for part in tiles_of(rows.starts, &family) {
+        let tiles = tiles_of(rows.starts, &family);
+        let ahead = shares(tile, tiles.len());
+        for (part, ahead) in tiles.zip(ahead) {
             let edge = EdgeTile {
                 buffer,
                 width: family.width,
@@ -223,6 +247,7 @@ impl Sweep<'_> {
                     bias: std::ptr::null(),
                     add: buffer,
                 },
+                ahead,
                 ..tile
             };
             // SAFETY: the caller vouches for all tiles; the buffer holds the largest one.
@@ -243,13 +268,33 @@ struct EdgeJob {
 }
 
 /// Rows in tiles of nearly equal height.
-fn tiles_of(starts: &[*const f32], family: &Family) -> impl Iterator<Item = Range<usize>> {
+fn tiles_of(
+    starts: &[*const f32],
+    family: &Family,
+) -> impl ExactSizeIterator<Item = Range<usize>> + use<> {
     let most = match starts {
         [first, second, ..] if contends(first.addr(), second.addr()) => CONTENDING_ROWS,
         _ => MAX_ROWS,
     };
     let most = family.tiles.len().min(most);
     even_parts(starts.len(), starts.len().div_ceil(most))
+}
+
+/// What each of `count` tiles brings of the piece that comes next, which begins where that of
+/// `tile` says and is as long as its own.
+fn shares<'a>(tile: Tile<'a>, count: usize) -> impl Iterator<Item = Ahead> + use<'a> {
+    let (steps, parts) = (tile.segments.len() * tile.run, count.min(FETCHING_TILES));
+    let step = tile.ahead.step / parts.max(1);
+    (0..).map(move |index: usize| match index < parts {
+        true => Ahead {
+            from: tile.ahead.from.wrapping_add(index * steps * step),
+            step,
+        },
+        false => Ahead {
+            from: tile.b,
+            step: 0,
+        },
+    })
 }
 
 /// Whether rows at these addresses, and others as far apart, share sets of the first-level cache.
@@ -259,7 +304,10 @@ fn contends(first: usize, second: usize) -> bool {
 
 /// Tiles that start and finish in registers.
 unsafe fn run_direct(rows: SweepRows<'_>, mut tile: Tile<'_>, family: &Family) {
-    for part in tiles_of(rows.starts, family) {
+    let tiles = tiles_of(rows.starts, family);
+    let ahead = shares(tile, tiles.len());
+    for (part, ahead) in tiles.zip(ahead) {
+        tile.ahead = ahead;
         tile.rows = rows.starts[part.clone()].as_ptr();
         tile.outs = rows.outs[part.clone()].as_ptr();
         // SAFETY: the caller vouches for all tiles.

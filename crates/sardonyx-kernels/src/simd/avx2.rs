@@ -57,6 +57,12 @@ impl Simd for Avx2 {
     type I = __m256i;
     type M = __m256;
 
+    #[inline(always)]
+    fn prefetch(self, from: *const f32) {
+        // SAFETY: every processor with vectors has the instruction, which only gives a hint.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(from.cast()) }
+    }
+
     memory! {
         load(from: *const f32) -> __m256 = _mm256_loadu_ps(from);
         store(to: *mut f32, value: __m256) = _mm256_storeu_ps(to, value);

@@ -51,6 +51,12 @@ impl Simd for Avx512 {
     type I = __m512i;
     type M = __mmask16;
 
+    #[inline(always)]
+    fn prefetch(self, from: *const f32) {
+        // SAFETY: every processor with vectors has the instruction, which only gives a hint.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(from.cast()) }
+    }
+
     memory! {
         load(from: *const f32) -> __m512 = _mm512_loadu_ps(from);
         store(to: *mut f32, value: __m512) = _mm512_storeu_ps(to, value);

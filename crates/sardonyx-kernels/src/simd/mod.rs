@@ -43,6 +43,9 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `LANES` floats can be written at `to`.
     unsafe fn store(self, to: *mut f32, value: Self::F);
+    /// Asks for the cache line of `from`, which need not be readable, where the instruction set can.
+    #[inline(always)]
+    fn prefetch(self, _from: *const f32) {}
     /// The first `count` (at most `LANES`) floats at `from`, zeros behind them.
     /// # Safety
     /// `count` floats can be read at `from`.

@@ -5,7 +5,7 @@ use super::stage::{Patch, Pooled, SplitJob, Stager};
 use super::weight_plan::{Part, Strip, WeightPlan, WeightSum, WeightTile};
 use super::weight_terms::{Room, TapLines, Terms};
 use super::window::Grid;
-use crate::product::micro::{MAX_ROWS, Micro, Segment, Start, Tile};
+use crate::product::micro::{Ahead, MAX_ROWS, Micro, Segment, Start, Tile};
 use crate::simd::{Simd, simd_entry};
 use crate::{Isa, Run};
 
@@ -208,6 +208,7 @@ impl WeightCore {
                 add: if replace { std::ptr::null() } else { c },
             },
             clip: None,
+            ahead: Ahead::NOTHING,
         };
         let tiles = if terms.is_adjacent {
             family.adjacent
