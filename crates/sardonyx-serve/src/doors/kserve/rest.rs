@@ -161,12 +161,12 @@ impl Asked<'_> {
         }
     }
 
-    fn settings(&self, what: &str, read: fn() -> serde_json::Value) -> Result<Answer, Failure> {
+    fn settings(&self, what: &str, read: fn() -> String) -> Result<Answer, Failure> {
         self.exchange.authorise(Right::Metadata, None)?;
         if self.head.method == Method::POST {
             return Err(grpc::fixed(what).into());
         }
-        self.get(|| Ok(json(read().to_string().into_bytes())))
+        self.get(|| Ok(json(read().into_bytes())))
     }
 
     fn get(&self, answer: impl FnOnce() -> Result<Answer>) -> Result<Answer, Failure> {
@@ -318,24 +318,20 @@ fn not_allowed() -> Failure {
     Failure::new(status, Code::Unimplemented, "Method Not Allowed")
 }
 
-fn trace_settings() -> serde_json::Value {
-    let settings = TRACE_SETTINGS.iter().map(|(name, value)| {
-        let value = match *name {
-            "trace_level" => serde_json::json!([value]),
-            _ => serde_json::json!(value),
-        };
-        ((*name).to_owned(), value)
+/// The settings in Triton's order.
+fn trace_settings() -> String {
+    let settings = TRACE_SETTINGS.iter().map(|(name, value)| match *name {
+        "trace_level" => format!("\"{name}\":[\"{value}\"]"),
+        _ => format!("\"{name}\":\"{value}\""),
     });
-    serde_json::Value::Object(settings.collect())
+    let settings: Vec<String> = settings.collect();
+    format!("{{{}}}", settings.join(","))
 }
 
-fn log_settings() -> serde_json::Value {
-    serde_json::json!({
-        "log_file": "",
-        "log_info": true,
-        "log_warning": true,
-        "log_error": true,
-        "log_verbose_level": 0,
-        "log_format": "default",
-    })
+fn log_settings() -> String {
+    let settings = r#"{"log_file":"","log_info":true,"log_warning":true,"log_error":true,"#;
+    format!(
+        "{settings}{}",
+        r#""log_verbose_level":0,"log_format":"default"}"#
+    )
 }

@@ -1,1 +1,0 @@
-//! The doors as clients find them.
