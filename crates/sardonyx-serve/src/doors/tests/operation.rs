@@ -7,7 +7,7 @@ use super::super::access::AccessLog;
 use super::super::listen::Body;
 use super::{DoorOptions, House, next};
 use crate::log::{AccessFormat, LineLog, LogFile, Sink};
-use crate::metrics::{LogKind, Metrics, MetricsOptions};
+use crate::metrics::{Door, LogKind, Metrics, MetricsOptions, Status, Verb};
 
 const ROWS: &str = r#"{"instances": [[1, 2]]}"#;
 
@@ -67,20 +67,17 @@ async fn metrics_count_what_happened() {
         400
     );
     let page = house.get("/metrics").await;
-    let text = page.text();
-    let count = |part: &str| {
-        let line = text.lines().find(|line| {
-            line.starts_with("sardonyx_requests_total") && part.split(' ').all(|p| line.contains(p))
-        });
-        line.and_then(|line| line.rsplit(' ').next())
-            .map(str::to_owned)
+    let counted = house.doors.metrics().model("double", 2);
+    let count = |status| {
+        counted
+            .requests(Door::TensorflowRest, Verb::Predict, status)
+            .value()
     };
-    assert_eq!(
-        count("tensorflow_rest predict status=\"OK\"").as_deref(),
-        Some("3"),
-        "{text}"
+    assert_eq!((count(Status::Ok), count(Status::InvalidArgument)), (3, 1));
+    assert!(
+        page.text()
+            .contains("\nsardonyx_requests_total{model=\"double\",version=\"2\"")
     );
-    assert_eq!(count("predict INVALID_ARGUMENT").as_deref(), Some("1"));
     let same = house.get("/monitoring/prometheus/metrics").await;
     assert_eq!(same.status, 200);
     assert!(
