@@ -80,9 +80,7 @@ fn print_profile(executable: &mut Executable) {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    if std::env::var_os("SARDONYX_PLAIN_HEAP").is_none() {
-        sardonyx_kernels::prepare_heap();
-    }
+    sardonyx_kernels::prepare_heap();
     let arguments: Vec<String> = std::env::args().collect();
     let [_, file, batch, threads, rest @ ..] = &arguments[..] else {
         return Err("usage: infer_time FILE BATCH THREADS [SECONDS]".into());

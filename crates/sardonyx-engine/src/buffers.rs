@@ -126,9 +126,11 @@ impl Buffers {
     }
 
     /// Gives every value and temporary of `graph` a buffer and resolves the calls' operands.
+    /// `constants` are inputs that never change.
     pub(crate) fn assign(
         graph: &Graph,
         links: &[StateLink],
+        constants: &BTreeSet<ValueId>,
         lowered: Vec<(usize, Lowered)>,
     ) -> Result<(Buffers, Calls)> {
         let mut buffers = Buffers {
@@ -137,7 +139,7 @@ impl Buffers {
             made: Vec::new(),
             by_value: BTreeMap::new(),
         };
-        buffers.add_values(graph, links)?;
+        buffers.add_values(graph, links, constants)?;
         let mut lowered = lowered;
         for (_, node) in &mut lowered {
             for (tensor, output) in std::mem::take(&mut node.constant_outputs) {
@@ -222,7 +224,12 @@ impl Buffers {
         }
     }
 
-    fn add_values(&mut self, graph: &Graph, links: &[StateLink]) -> Result<()> {
+    fn add_values(
+        &mut self,
+        graph: &Graph,
+        links: &[StateLink],
+        constants: &BTreeSet<ValueId>,
+    ) -> Result<()> {
         let states: BTreeSet<ValueId> = links.iter().map(|link| link.input).collect();
         let made: BTreeSet<ValueId> = links.iter().map(|link| link.output).collect();
         let outputs: BTreeSet<ValueId> = graph.outputs.iter().copied().collect();
@@ -243,6 +250,7 @@ impl Buffers {
             let kind = match producer {
                 _ if states.contains(&id) => Kind::State(id),
                 Producer::Initializer => Kind::Constant(id),
+                Producer::Input if constants.contains(&id) => Kind::Constant(id),
                 Producer::Input => Kind::Work { fixed: true },
                 Producer::Node(..) => Kind::Work { fixed: is_output },
             };

@@ -1,9 +1,9 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sardonyx_ir::{Graph, Node, ValueId};
 use sardonyx_kernels::{Arena, Call, Element, Isa, Machine, Pool, Program, Region, Timings};
-use sardonyx_passes::StateLink;
+use sardonyx_passes::{Packing, StateLink};
 use sardonyx_tensor::{DType, Tensor};
 
 use crate::buffers::Buffers;
@@ -119,9 +119,20 @@ impl Executable {
         links: &[StateLink],
         options: &CompileOptions,
     ) -> Result<Executable> {
+        Executable::compile_packing(graph, links, Vec::new(), options)
+    }
+
+    /// As [`Executable::compile`], with constants that are still to be packed.
+    pub(crate) fn compile_packing(
+        graph: &Graph,
+        links: &[StateLink],
+        later: Vec<Packing>,
+        options: &CompileOptions,
+    ) -> Result<Executable> {
+        let constants: BTreeSet<ValueId> = later.iter().map(Packing::packed).collect();
         // What state there is changes once a run, not once a tile.
         let tiled = match links {
-            [] => tiles::tile(graph, options)?,
+            [] => tiles::tile(graph, &constants, options)?,
             _ => None,
         };
         let (planned, made) = match tiled {
@@ -131,7 +142,7 @@ impl Executable {
         let (source, graph) = (graph, planned.as_ref().unwrap_or(graph));
         let lowered = lower_graph(graph, links, options.isa, made)?;
         let lowered = schedule::place_updates(graph, lowered);
-        let (buffers, calls) = Buffers::assign(graph, links, lowered)?;
+        let (buffers, calls) = Buffers::assign(graph, links, &constants, lowered)?;
         let layout = Layout::new(&buffers, calls.calls.len());
         let place = |buffer: usize| layout.region(buffers.root(buffer));
         let (nodes, members) = (calls.nodes, calls.members);
@@ -156,16 +167,18 @@ impl Executable {
             None => vec![info(&nodes[*index])],
         };
         let infos = order.iter().flat_map(of_call).collect();
-        let (constants, state) = fill(graph, &buffers, &layout, &options.pool);
+        let (filled, state) = fill(graph, &buffers, &layout, later, &options.pool)?;
         let work = Arena::zeroed(layout.lengths.work);
         let pool = options.pool.clone();
-        let machine = Machine::new(Arc::new(program), Arc::new(constants), state, work, pool)?;
+        let machine = Machine::new(Arc::new(program), Arc::new(filled), state, work, pool)?;
         let bind = |ids: &mut dyn Iterator<Item = ValueId>| -> Result<Vec<Binding>> {
             ids.map(|id| bind(graph, &buffers, &layout, id)).collect()
         };
+        let mut fed = graph.inputs.iter().copied();
+        let mut fed = fed.by_ref().filter(|id| !constants.contains(id));
         Ok(Executable {
             machine,
-            inputs: bind(&mut graph.inputs.iter().copied())?,
+            inputs: bind(&mut fed)?,
             outputs: bind(&mut graph.outputs.iter().copied())?,
             state: bind(&mut links.iter().map(|link| link.input))?,
             calls: infos,

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use sardonyx_ir::{Graph, ValueId};
 use sardonyx_kernels::Isa;
 use sardonyx_passes::{
-    Each, FuseFor, Hoisted, apply, apply_until_stable, channels_last, drop_inference_only,
-    fold_batch_norm, fold_constants, fuse, fuse_gradients, hoist, lift_constants, remove_dead_code,
-    sink_transposes, to_dense, to_recurrent,
+    FuseFor, Hoisted, Packing, apply, apply_until_stable, channels_last, drop_inference_only,
+    fold_batch_norm, fold_constants, fuse, fuse_gradients, hoist, hoist_later, lift_constants,
+    remove_dead_code, sink_transposes, to_dense, to_recurrent,
 };
 
 use crate::Result;
@@ -35,18 +35,34 @@ pub fn prepare_forward(
     variable: &BTreeSet<ValueId>,
     options: ForwardOptions,
 ) -> Result<Vec<Hoisted>> {
-    let in_turn: Each<'_> = &|count, work| (0..count).for_each(work);
-    prepare_forward_with(graph, symbols, variable, options, in_turn)
+    simplify(graph, symbols, variable, options)?;
+    let hoisted = hoist(graph)?;
+    finish(graph, variable, options.purpose)?;
+    Ok(hoisted)
 }
 
-/// As [`prepare_forward`]; weights are packed through `each`.
-pub(crate) fn prepare_forward_with(
+/// As [`prepare_forward`] for a prediction, but that weights are left to be packed where the plan
+/// wants them: until then they are inputs of the graph, behind its own.
+pub(crate) fn prepare_prediction(
+    graph: &mut Graph,
+    symbols: &BTreeMap<String, usize>,
+    isa: Isa,
+) -> Result<Vec<Packing>> {
+    let (purpose, variable) = (FuseFor::Inference, BTreeSet::new());
+    let options = ForwardOptions { isa, purpose };
+    simplify(graph, symbols, &variable, options)?;
+    let later = hoist_later(graph)?;
+    finish(graph, &variable, purpose)?;
+    Ok(later)
+}
+
+/// All but the packing of weights and what follows it.
+fn simplify(
     graph: &mut Graph,
     symbols: &BTreeMap<String, usize>,
     variable: &BTreeSet<ValueId>,
     options: ForwardOptions,
-    each: Each<'_>,
-) -> Result<Vec<Hoisted>> {
+) -> Result<()> {
     apply(graph, lift_constants)?;
     sardonyx_ops::bind(graph, symbols)?;
     graph
@@ -68,13 +84,16 @@ pub(crate) fn prepare_forward_with(
     // What the transposes left behind would count as readers of what is to be fused.
     remove_dead_code(graph)?;
     apply_until_stable(graph, |graph| fuse(graph, options.purpose))?;
-    let hoisted = hoist(graph, each)?;
-    if options.purpose == FuseFor::Inference {
+    Ok(())
+}
+
+fn finish(graph: &mut Graph, variable: &BTreeSet<ValueId>, purpose: FuseFor) -> Result<()> {
+    if purpose == FuseFor::Inference {
         apply_until_stable(graph, |graph| fold_constants(graph, variable))?;
     }
     remove_dead_code(graph)?;
     sardonyx_ops::infer(graph)?;
-    Ok(hoisted)
+    Ok(())
 }
 
 /// Rewrites a graph that [`prepare_forward`] has prepared and that has been differentiated since.

@@ -1,13 +1,13 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sardonyx_ir::{Graph, ValueId};
 use sardonyx_kernels::{Isa, Pool};
-use sardonyx_passes::{Each, FuseFor, trim_outputs};
+use sardonyx_passes::trim_outputs;
 use sardonyx_tensor::Tensor;
 
-use crate::forward::prepare_forward_with;
-use crate::{CompileOptions, EngineError, Executable, ForwardOptions, Result, Tiling};
+use crate::forward::prepare_prediction;
+use crate::{CompileOptions, EngineError, Executable, Result, Tiling};
 
 /// How a [`Session`] plans and runs.
 #[derive(Debug, Clone)]
@@ -164,20 +164,14 @@ impl Session {
             fact.shape = Some(shape.iter().map(|&size| size.into()).collect());
             graph.set_fact(id, Some(fact));
         }
-        let options = ForwardOptions {
-            isa: self.options.isa,
-            purpose: FuseFor::Inference,
-        };
-        let pool = &self.options.pool;
-        let each: Each<'_> = &|count, work| pool.each(count, work);
-        prepare_forward_with(&mut graph, &symbols, &BTreeSet::new(), options, each)?;
+        let later = prepare_prediction(&mut graph, &symbols, self.options.isa)?;
         trim_outputs(&mut graph);
         let compile = CompileOptions {
             isa: self.options.isa,
             pool: self.options.pool.clone(),
             tiling: self.options.tiling,
         };
-        match Executable::compile(&graph, &[], &compile) {
+        match Executable::compile_packing(&graph, &[], later, &compile) {
             Ok(executable) => Ok(Plan::Compiled(Box::new(executable))),
             Err(EngineError::Dynamic { .. }) => Ok(Plan::Interpreted),
             Err(other) => Err(other),

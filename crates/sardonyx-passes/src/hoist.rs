@@ -3,11 +3,12 @@
 //! the parameter from then on: through training, its gradient and its optimizer state have that
 //! layout too. [`Layout`] leads back, for saving.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use sardonyx_ir::{Graph, Node, NodeId, ValueId};
+use sardonyx_ops::ops::panels::pack_into;
 use sardonyx_ops::{EvalCx, MAX_OPSET, OpError, Result, known};
-use sardonyx_tensor::Tensor;
+use sardonyx_tensor::{DType, Tensor};
 
 /// How a parameter was brought into the layout of a plan.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -104,19 +105,22 @@ pub struct Hoisted {
     pub layout: Layout,
 }
 
-/// Calls a function once for every index below a number, in any order, on any threads.
-pub type Each<'a> = &'a dyn Fn(usize, &(dyn Fn(usize) + Sync));
-
-/// A parameter that is to go through a chain.
-struct Job {
+/// A parameter that is to go through a chain of operators, taken out of the graph.
+#[derive(Debug)]
+pub struct Packing {
     parameter: ValueId,
     tensor: Arc<Tensor>,
-    /// The chain, with the constants that it reads, and the value that it makes.
+    /// The chain, with the constants that it reads.
     nodes: Vec<(Node, Option<Tensor>)>,
     output: ValueId,
 }
 
-impl Job {
+impl Packing {
+    /// The value that the chain makes.
+    pub fn packed(&self) -> ValueId {
+        self.output
+    }
+
     /// The parameter's new tensor and its layout.
     fn run(self) -> Result<(Tensor, Layout)> {
         let mut layout = Layout::default();
@@ -133,43 +137,86 @@ impl Job {
         }
         Ok((Arc::unwrap_or_clone(tensor), layout))
     }
-}
 
-/// Applies the layout chain of every initializer that is read only through one. The chains run
-/// through `each`.
-///
-/// # Errors
-/// When a chain's operators are malformed.
-pub fn hoist(graph: &mut Graph, each: Each<'_>) -> Result<Vec<Hoisted>> {
-    let consumers = graph.consumers();
-    let parameters: Vec<ValueId> = graph.initializers.keys().copied().collect();
-    let mut ends = Vec::new();
-    let mut jobs = Vec::new();
-    for parameter in parameters {
-        if let Some(job) = take_chain(graph, &consumers, parameter)? {
-            ends.push((job.parameter, job.output));
-            jobs.push(Mutex::new((Some(job), None)));
+    /// Writes the packed parameter into `out`, which has its length and is zero.
+    ///
+    /// # Errors
+    /// When the chain's operators are malformed.
+    ///
+    /// # Panics
+    /// When `out` has another length.
+    pub fn run_into(self, out: &mut [f32]) -> Result<()> {
+        let mut packing = self;
+        let last = packing.nodes.pop();
+        let (tensor, _) = packing.run()?;
+        let values = tensor.values::<f32>()?;
+        match last {
+            Some((node, _)) => pack_into(&node, tensor.shape(), values, out)?,
+            None => out.copy_from_slice(values),
         }
+        Ok(())
     }
-    // Each parameter is given back as soon as its chain has run.
-    each(jobs.len(), &|index| {
-        let mut job = jobs[index].lock().unwrap_or_else(PoisonError::into_inner);
-        job.1 = job.0.take().map(Job::run);
-    });
-    let mut hoisted = Vec::new();
-    for ((parameter, output), job) in ends.into_iter().zip(jobs) {
-        let (_, made) = job.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let (tensor, layout) = made.expect("every index was called")?;
+
+    /// Whether [`Packing::run_into`] does for it.
+    fn can_wait(&self, graph: &Graph) -> bool {
+        let fact = graph.fact(self.output);
+        let is_fixed = fact.is_some_and(|fact| fact.fixed_shape().is_some());
+        let last = self.nodes.last();
+        let packs = last.is_some_and(|(node, _)| node.is_own("PackPanels"));
+        packs && is_fixed && self.tensor.dtype() == DType::F32
+    }
+
+    /// The parameter's new tensor, in the graph.
+    fn finish(self, graph: &mut Graph, consumers: &[Vec<NodeId>]) -> Result<Hoisted> {
+        let (parameter, output) = (self.parameter, self.output);
+        let (tensor, layout) = self.run()?;
         let name = format!("{}/packed", graph.value_name(parameter));
         let packed = graph.add_initializer(&name, tensor);
         replace(graph, &consumers[output.index()], output, packed);
-        hoisted.push(Hoisted {
+        Ok(Hoisted {
             parameter,
             packed,
             layout,
-        });
+        })
+    }
+}
+
+/// Applies the layout chain of every initializer that is read only through one.
+///
+/// # Errors
+/// When a chain's operators are malformed.
+pub fn hoist(graph: &mut Graph) -> Result<Vec<Hoisted>> {
+    let consumers = graph.consumers();
+    let parameters: Vec<ValueId> = graph.initializers.keys().copied().collect();
+    let mut hoisted = Vec::new();
+    for parameter in parameters {
+        if let Some(packing) = take_chain(graph, &consumers, parameter)? {
+            hoisted.push(packing.finish(graph, &consumers)?);
+        }
     }
     Ok(hoisted)
+}
+
+/// As [`hoist`], but that parameters which end packed are left to be packed where they are to lie:
+/// until then they are inputs of the graph, behind its own.
+///
+/// # Errors
+/// As [`hoist`].
+pub fn hoist_later(graph: &mut Graph) -> Result<Vec<Packing>> {
+    let consumers = graph.consumers();
+    let parameters: Vec<ValueId> = graph.initializers.keys().copied().collect();
+    let mut later = Vec::new();
+    for parameter in parameters {
+        match take_chain(graph, &consumers, parameter)? {
+            Some(packing) if packing.can_wait(graph) => later.push(packing),
+            Some(packing) => {
+                packing.finish(graph, &consumers)?;
+            }
+            None => {}
+        }
+    }
+    graph.inputs.extend(later.iter().map(Packing::packed));
+    Ok(later)
 }
 
 /// Takes the chain of a parameter out of the graph, and the parameter's tensor with it.
@@ -177,7 +224,7 @@ fn take_chain(
     graph: &mut Graph,
     consumers: &[Vec<NodeId>],
     parameter: ValueId,
-) -> Result<Option<Job>> {
+) -> Result<Option<Packing>> {
     if graph.constant(parameter).is_none() {
         return Ok(None);
     }
@@ -198,7 +245,7 @@ fn take_chain(
     }
     let tensor = graph.initializers.remove(&parameter);
     let tensor = tensor.expect("the chain starts at an initializer");
-    Ok(Some(Job {
+    Ok(Some(Packing {
         parameter,
         tensor,
         nodes,

@@ -35,7 +35,7 @@ pub use fold_batch_norm::fold_batch_norm;
 pub use fold_constants::fold_constants;
 pub use fuse::{FuseFor, fuse};
 pub use fuse_gradients::fuse_gradients;
-pub use hoist::{Each, Hoisted, Layout, hoist};
+pub use hoist::{Hoisted, Layout, Packing, hoist, hoist_later};
 pub use lift_constants::lift_constants;
 pub use parameters::{CONSTANTS_KEY, trainable_parameters};
 pub use runner::{apply, apply_until_stable};

@@ -37,13 +37,18 @@ pub(crate) struct Tiled {
     pub(crate) made: BTreeMap<NodeId, Lowered>,
 }
 
-/// Plans stretches of `graph` in tiles; `None` where there are none.
-pub(crate) fn tile(graph: &Graph, options: &CompileOptions) -> Result<Option<Tiled>> {
+/// Plans stretches of `graph` in tiles; `None` where there are none. `constants` are inputs that
+/// never change.
+pub(crate) fn tile(
+    graph: &Graph,
+    constants: &BTreeSet<ValueId>,
+    options: &CompileOptions,
+) -> Result<Option<Tiled>> {
     let order = graph.topological_order()?;
     let mut tiled: Option<Tiled> = None;
-    for stretch in stretches(graph, &order, options.tiling, options.pool.threads()) {
+    for stretch in stretches(graph, constants, &order, options) {
         let nodes = &order[stretch.nodes.clone()];
-        let Some((lowered, ends)) = plan(graph, nodes, &stretch, options.isa)? else {
+        let Some((lowered, ends)) = plan(graph, constants, nodes, &stretch, options.isa)? else {
             continue;
         };
         let own = tiled.get_or_insert_with(|| Tiled {
@@ -67,6 +72,11 @@ pub(crate) fn tile(graph: &Graph, options: &CompileOptions) -> Result<Option<Til
     Ok(tiled)
 }
 
+/// Whether a value never changes: an initializer, or one of the inputs `constants`.
+fn is_constant(graph: &Graph, constants: &BTreeSet<ValueId>, value: ValueId) -> bool {
+    constants.contains(&value) || graph.constant(value).is_some()
+}
+
 /// Values that a stretch reads and makes for others.
 struct Ends {
     inputs: Vec<ValueId>,
@@ -74,7 +84,7 @@ struct Ends {
 }
 
 impl Ends {
-    fn of(graph: &Graph, nodes: &[NodeId]) -> Ends {
+    fn of(graph: &Graph, constants: &BTreeSet<ValueId>, nodes: &[NodeId]) -> Ends {
         let inside: BTreeSet<NodeId> = nodes.iter().copied().collect();
         let consumers = graph.consumers();
         let made = nodes
@@ -84,7 +94,8 @@ impl Ends {
         let read = nodes
             .iter()
             .flat_map(|&id| graph.node(id).inputs.iter().flatten());
-        let is_fed = |value: &ValueId| !made.contains(value) && graph.constant(*value).is_none();
+        let is_fed =
+            |value: &ValueId| !made.contains(value) && !is_constant(graph, constants, *value);
         let inputs: BTreeSet<ValueId> = read.copied().filter(is_fed).collect();
         let leaves = |value: &ValueId| {
             let readers = &consumers[value.index()];
@@ -102,7 +113,13 @@ impl Ends {
 }
 
 /// The nodes alone, for one tile; `None` where they do not treat samples apart after all.
-fn cut(graph: &Graph, nodes: &[NodeId], stretch: &Stretch, ends: &Ends) -> Option<Graph> {
+fn cut(
+    graph: &Graph,
+    constants: &BTreeSet<ValueId>,
+    nodes: &[NodeId],
+    stretch: &Stretch,
+    ends: &Ends,
+) -> Option<Graph> {
     let inside: BTreeSet<NodeId> = nodes.iter().copied().collect();
     let mut part = graph.clone();
     let others = graph.nodes().map(|(id, _)| id);
@@ -110,6 +127,7 @@ fn cut(graph: &Graph, nodes: &[NodeId], stretch: &Stretch, ends: &Ends) -> Optio
         part.remove_node(id);
     }
     part.inputs.clone_from(&ends.inputs);
+    part.inputs.extend(constants);
     part.outputs.clone_from(&ends.outputs);
     let of_tile = |value: ValueId| {
         let mut fact = graph.fact(value)?.clone();
@@ -135,12 +153,13 @@ fn cut(graph: &Graph, nodes: &[NodeId], stretch: &Stretch, ends: &Ends) -> Optio
 /// The call for a stretch, with the values at its ends.
 fn plan(
     graph: &Graph,
+    constants: &BTreeSet<ValueId>,
     nodes: &[NodeId],
     stretch: &Stretch,
     isa: Isa,
 ) -> Result<Option<(Lowered, Ends)>> {
-    let ends = Ends::of(graph, nodes);
-    let Some(part) = cut(graph, nodes, stretch, &ends) else {
+    let ends = Ends::of(graph, constants, nodes);
+    let Some(part) = cut(graph, constants, nodes, stretch, &ends) else {
         return Ok(None);
     };
     let lowered = lower_graph(&part, &[], isa, BTreeMap::new())?;
@@ -148,7 +167,7 @@ fn plan(
     if lowered.iter().any(|(_, node)| runs_on_host(node)) {
         return Ok(None);
     }
-    let (mut buffers, calls) = Buffers::assign(&part, &[], lowered)?;
+    let (mut buffers, calls) = Buffers::assign(&part, &[], constants, lowered)?;
     let mut operands = Operands::default();
     for value in ends.all() {
         let bytes = byte_len(&part, value)?;

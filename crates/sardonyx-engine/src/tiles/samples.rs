@@ -1,11 +1,13 @@
 //! Which nodes treat the samples of a batch apart, and how many samples make a tile that pays.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use sardonyx_ir::{Fact, Graph, Node, NodeId, ONNX, SARDONYX, ValueId};
 use sardonyx_ops::ops::transpose::permutation;
 
-use super::Tiling;
+use super::{Tiling, is_constant};
+use crate::CompileOptions;
 use crate::host::byte_len;
 
 /// Nodes of the standard domain that compute each element from the elements at its place.
@@ -92,16 +94,16 @@ impl Samples {
 /// The stretches of a graph whose nodes are in this topological order.
 pub(super) fn stretches(
     graph: &Graph,
+    constants: &BTreeSet<ValueId>,
     order: &[NodeId],
-    tiling: Tiling,
-    threads: usize,
+    options: &CompileOptions,
 ) -> Vec<Stretch> {
     let mut found: Vec<Stretch> = Vec::new();
     for (place, &id) in order.iter().enumerate() {
-        let Some(samples) = samples(graph, graph.node(id)) else {
+        let Some(samples) = samples(graph, constants, graph.node(id)) else {
             continue;
         };
-        let Some(tile) = samples.tile(tiling, threads) else {
+        let Some(tile) = samples.tile(options.tiling, options.pool.threads()) else {
             continue;
         };
         let own = Stretch {
@@ -120,7 +122,7 @@ pub(super) fn stretches(
 }
 
 /// What `node` does with samples; `None` where it may not treat them apart.
-fn samples(graph: &Graph, node: &Node) -> Option<Samples> {
+fn samples(graph: &Graph, constants: &BTreeSet<ValueId>, node: &Node) -> Option<Samples> {
     let shape = |value: ValueId| graph.fact(value).and_then(Fact::fixed_shape);
     let output = shape(node.output(0)?)?;
     let rank = output.len();
@@ -153,7 +155,7 @@ fn samples(graph: &Graph, node: &Node) -> Option<Samples> {
     };
     for (index, value) in node.inputs.iter().enumerate() {
         let Some(value) = *value else { continue };
-        let is_constant = graph.constant(value).is_some();
+        let is_constant = is_constant(graph, constants, value);
         match is_image(index, value)? {
             true if !is_constant => samples.bytes += bytes(value)? / batch,
             false if is_constant => samples.shared += bytes(value)?,

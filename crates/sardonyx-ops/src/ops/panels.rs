@@ -144,6 +144,27 @@ pub fn packed_shape(node: &Node, unpacked: &[usize]) -> Result<PackedShape> {
     }
 }
 
+/// What `PackPanels` node `node` makes of a weight of shape `unpacked`, in `packed`, which has its
+/// length and is zero.
+///
+/// # Errors
+/// As [`packed_shape`].
+///
+/// # Panics
+/// When `values` or `packed` have not the lengths of their shapes.
+pub fn pack_into(
+    node: &Node,
+    unpacked: &[usize],
+    values: &[f32],
+    packed: &mut [f32],
+) -> Result<()> {
+    let shape = packed_shape(node, unpacked)?;
+    assert_eq!(values.len(), unpacked.iter().product::<usize>());
+    assert_eq!(packed.len(), shape.dims().iter().product::<usize>());
+    shape.each(weight_form(node)?, |to, from| packed[to] = values[from]);
+    Ok(())
+}
+
 fn fixed(cx: &InferCx<'_>, index: usize) -> Result<Vec<usize>> {
     let shape = cx.input(index)?.fact.fixed_shape();
     shape.ok_or_else(|| cx.invalid("a packed weight needs a fixed shape"))
