@@ -181,12 +181,12 @@ impl Sweep<'_> {
         }
     }
 
-    /// Where the piece of a panel lies that is read after piece `index` of panel `panel`.
+    /// Where the piece of a panel lies that is read after piece `index` of panel `panel`; behind
+    /// the last one, where the panels of the next item lie, if there are more.
     fn next(&self, panel: usize, index: usize, pieces: &[Piece]) -> *const f32 {
         let (panel, index) = match index + 1 {
             next if next < pieces.len() => (panel, next),
-            _ if panel + 1 < self.panels() => (panel + 1, 0),
-            _ => return self.b,
+            _ => (panel + 1, 0),
         };
         let segment = pieces[index].segments.first();
         let at = panel * self.panel_len + segment.map_or(0, |segment| segment.b);
