@@ -266,33 +266,40 @@ impl Core {
         (starts, outs): (&mut [*const f32], &mut [usize]),
     ) {
         let grid = &plan.grid;
-        let (right, step) = (grid.cols.axis.source_step * plan.pixel, grid.cols.axis.step);
+        let (rows, cols, target) = (&grid.rows.axis, &grid.cols.axis, &self.geometry.target);
+        let right = (cols.source_step * plan.pixel, cols.step * target.channels);
+        let line = target.width * target.channels;
+        let down = (rows.source_step * plan.row, rows.step * line);
         let mut at = 0;
         for (zone, _) in &plan.zones {
             let rows = intersection(&zone.rows.outputs, &block.rows);
             let cols = zone.cols.outputs.clone();
             for index in 0..block.images.len() {
-                for row in rows.clone() {
+                let line = |row: usize| {
                     let (y, x) = grid.first_tap(zone, row, cols.start);
                     let offset = (y - place.top) * plan.row.cast_signed()
                         + (x - place.left) * plan.pixel.cast_signed();
-                    let line = place.base.wrapping_add(index * place.image);
-                    let line = line.wrapping_offset(offset);
-                    let end = at + cols.len();
-                    for (col, start) in starts[at..end].iter_mut().enumerate() {
-                        *start = line.wrapping_add(col * right);
-                    }
+                    let image = place.base.wrapping_add(index * place.image);
+                    image.wrapping_offset(offset)
+                };
+                let target = |row: usize| self.target_at(plan, block, [index, row, cols.start]);
+                if cols.len() == 1 && self.geometry.pool.is_none() {
+                    let (end, first) = (at + rows.len(), rows.start);
+                    let (from, to) = (line(first), target(first));
+                    spaced(&mut starts[at..end], |i| from.wrapping_add(i * down.0));
+                    spaced(&mut outs[at..end], |i| to + i * down.1);
+                    at = end;
+                    continue;
+                }
+                for row in rows.clone() {
+                    let (end, from) = (at + cols.len(), line(row));
+                    spaced(&mut starts[at..end], |i| from.wrapping_add(i * right.0));
                     let outs = &mut outs[at..end];
-                    match self.geometry.pool {
-                        Some(window) => {
-                            self.point_to_sums(plan, block, window, [index, row, cols.start], outs);
-                        }
-                        None => {
-                            let first = self.target_at(plan, block, [index, row, cols.start]);
-                            for (col, out) in outs.iter_mut().enumerate() {
-                                *out = first + col * step * self.geometry.target.channels;
-                            }
-                        }
+                    if let Some(window) = self.geometry.pool {
+                        self.point_to_sums(plan, block, window, [index, row, cols.start], outs);
+                    } else {
+                        let to = target(row);
+                        spaced(outs, |i| to + i * right.1);
                     }
                     at = end;
                 }
@@ -355,6 +362,12 @@ impl Core {
             }
         }
     }
+}
+
+/// Fills `all` with what `one` makes of their numbers.
+fn spaced<T>(all: &mut [T], one: impl Fn(usize) -> T) {
+    let all = all.iter_mut().enumerate();
+    all.for_each(|(index, place)| *place = one(index));
 }
 
 /// Where the source's pixels lie: `top` and `left` are the coordinates of the pixel at `base`.

@@ -11,6 +11,9 @@ use crate::product::sweep::{Piece, even_part, is_even, pieces};
 /// Multiply-adds in the time that handing out an item takes, and what it needs before it computes.
 const ITEM_COST: f64 = 65_536.0;
 
+/// The same for an output pixel of an item, for which rows of a tile are pointed at it.
+const PIXEL_COST: f64 = 64.0;
+
 /// Output pixels in the time that reading a panel takes, for one channel of the source.
 const PANEL_COST: f64 = 2.0;
 
@@ -189,7 +192,8 @@ impl Plan {
         let pixels = self.images_per_block * self.rows_per_block * self.grid.cols.axis.count;
         let block_panels = panels.div_ceil(self.panel_blocks);
         let per_pixel = block_panels * width * geometry.weights.inner * taps;
-        let item = (pixels as f64 + PANEL_COST) * per_pixel as f64 + ITEM_COST;
+        let (pixels, per_pixel) = (pixels as f64, per_pixel as f64);
+        let item = (pixels + PANEL_COST) * per_pixel + pixels * PIXEL_COST + ITEM_COST;
         let items = self.blocks(geometry);
         let time = |(threads, weight)| weight * (items.div_ceil(threads) * threads) as f64 * item;
         THREADS.map(time).iter().sum()
