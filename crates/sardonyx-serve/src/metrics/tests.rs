@@ -79,6 +79,7 @@ fn kinds(page: &str) -> BTreeMap<&str, &str> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one page, line by line")]
 fn what_is_counted_is_shown() {
     let page = busy().render(Format::Prometheus);
     let samples = samples(&page);

@@ -134,7 +134,7 @@ fn parts(text: &str) -> (u64, i32) {
 /// significant digits, and then `.0` where neither a point nor an exponent is.
 fn layout(digits: u64, exponent: i32, precision: u32, out: &mut Vec<u8>) {
     let mut digits = digits;
-    while digits % 10 == 0 {
+    while digits.is_multiple_of(10) {
         digits /= 10;
     }
     let start = out.len();

@@ -23,11 +23,7 @@ pub fn classify(tensor: &Tensor, top: usize, labels: &[String]) -> Result<Tensor
     };
     let is_batch = tensor.rank() >= 2;
     let n_examples = if is_batch { tensor.shape()[0] } else { 1 };
-    let n_classes = if n_examples == 0 {
-        0
-    } else {
-        scores.len() / n_examples
-    };
+    let n_classes = scores.len().checked_div(n_examples).unwrap_or(0);
     let top = top.min(n_classes);
     let mut found = Vec::with_capacity(n_examples * top);
     for example in 0..n_examples {
@@ -82,7 +78,7 @@ mod tests {
     #[test]
     fn the_highest_come_first() {
         let scores = vec![
-            6.491_350_2f32,
+            6.491_35f32,
             -2.58,
             f32::NAN,
             -0.883_851_05,

@@ -87,7 +87,9 @@ fn raw_shape(spec: &TensorSpec, n_bytes: usize) -> Result<Vec<usize>> {
         .unwrap_or(0);
     let open = spec.dims.iter().rposition(Option::is_none);
     match open {
-        Some(at) if one > 0 && n_bytes > 0 && n_bytes % one == 0 => shape[at] = n_bytes / one,
+        Some(at) if one > 0 && n_bytes > 0 && n_bytes.is_multiple_of(one) => {
+            shape[at] = n_bytes / one
+        }
         None if one == n_bytes => {}
         _ => {
             return Err(WireError::invalid(format!(

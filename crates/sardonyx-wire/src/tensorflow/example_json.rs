@@ -119,9 +119,18 @@ fn add_value(scanner: &mut Scanner<'_>, name: &str, kind: &mut Option<Kind>) -> 
         FeatureValue::Integer(_) => Kind::Int64List(Int64List::default()),
     });
     let expected = match (kind, value) {
-        (Kind::BytesList(list), FeatureValue::Bytes(value)) => return Ok(list.value.push(value)),
-        (Kind::FloatList(list), FeatureValue::Float(value)) => return Ok(list.value.push(value)),
-        (Kind::Int64List(list), FeatureValue::Integer(value)) => return Ok(list.value.push(value)),
+        (Kind::BytesList(list), FeatureValue::Bytes(value)) => {
+            list.value.push(value);
+            return Ok(());
+        }
+        (Kind::FloatList(list), FeatureValue::Float(value)) => {
+            list.value.push(value);
+            return Ok(());
+        }
+        (Kind::Int64List(list), FeatureValue::Integer(value)) => {
+            list.value.push(value);
+            return Ok(());
+        }
         (Kind::BytesList(_), _) => "bytes",
         (Kind::FloatList(_), _) => "float",
         (Kind::Int64List(_), _) => "int64",

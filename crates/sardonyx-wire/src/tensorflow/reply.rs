@@ -153,6 +153,7 @@ impl<'a> Elements<'a> {
                 }
             }
             Data::String(v) => v[range].iter().for_each(|text| writer.string(text)),
+            Data::F16(_) | Data::Bf16(_) if count == 0 => {}
             Data::F16(_) | Data::Bf16(_) => {
                 return Err(WireError::new(
                     Code::InvalidArgument,

@@ -11,6 +11,8 @@ mod hostile;
 #[cfg(test)]
 mod kserve;
 #[cfg(test)]
+mod kserve_documents;
+#[cfg(test)]
 mod round_trip;
 #[cfg(test)]
 mod support;

@@ -212,96 +212,98 @@ fn several_inputs_come_as_objects() {
     assert_eq!(inputs[3].1, numbers(&[], &[7.0f64]));
 }
 
+/// Bodies for one input of 32-bit integers, and what is said of them.
+const ONE_INPUT_FAULTS: [(&str, &str); 25] = [
+    ("", "JSON Parse error: The document is empty"),
+    (
+        "instances = [1, 2]",
+        "JSON Parse error: Invalid value. at offset: 0",
+    ),
+    ("[1]", "JSON Value: [1] Is not object"),
+    (
+        r#"{"signature_name": 5, "instances": [[1,2],[3,4],[5,6,7]]}"#,
+        "must be a string value",
+    ),
+    (
+        r#"{"instances": [[1,2]], "inputs": [[1,2]]}"#,
+        "Not formatted correctly",
+    ),
+    (
+        r#"{"instances": [[1,2],[3,4],[5,6,7]]}"#,
+        "Expecting tensor size: 2 but got: 3",
+    ),
+    (
+        r#"{"instances": [[1,2],[3,4],[[5,6]]]}"#,
+        "Expecting shape [2] but got: [1,2]",
+    ),
+    (
+        r#"{"instances": [1, [1]]}"#,
+        "Expecting shape [] but got: [1]",
+    ),
+    (
+        r#"{"instances": [[1,2],["a", "b"]]}"#,
+        "Failed to process element: 1 of 'instances' list. Error: INVALID_ARGUMENT: JSON Value: \"a\" Type: String is not of expected type: int32",
+    ),
+    (
+        r#"{"instances": [1.0]}"#,
+        "JSON Value: 1.0 Type: Number is not of expected type: int32",
+    ),
+    (
+        r#"{"instances": [null]}"#,
+        "Type: Null is not of expected type",
+    ),
+    (
+        r#"{"instances": [true]}"#,
+        "Type: True is not of expected type",
+    ),
+    (
+        r#"{"instances": [{"b64": "aGVsbG8="}]}"#,
+        "Type: Object is not of expected type",
+    ),
+    (r#"{"instances": [4294967296]}"#, "is not of expected type"),
+    (
+        r#"{"instances": 5}"#,
+        "Expecting 'instances' to be an list/array",
+    ),
+    (r#"{"instances": []}"#, "No values in 'instances' array"),
+    (
+        r#"{"instances": [{"y": 1}]}"#,
+        "Failed to process element: 0 key: y of 'instances' list. Error: INVALID_ARGUMENT: JSON object: does not have named input: y",
+    ),
+    (
+        r#"{"instances": [{}]}"#,
+        "JSON object: {} keys must be equal to: x",
+    ),
+    (
+        r#"{"instances": [{"x": 1, "x": 1}]}"#,
+        "has the input twice",
+    ),
+    (
+        r#"{"inputs": {"y": 1}}"#,
+        "Missing named input: x in 'inputs' object.",
+    ),
+    (
+        r#"{"inputs": [[1,2],[3]]}"#,
+        "Encountered list at unexpected size: 1 at level: 1 expected size: 2",
+    ),
+    (
+        r#"{"inputs": [[1,2],3]}"#,
+        "JSON Value: 3 found at incorrect level: 2 in the JSON DOM. Expected at level: 2",
+    ),
+    (
+        r#"{"inputs": [1,[2]]}"#,
+        "Encountered list at unexpected level: 1 expected < 1",
+    ),
+    (r#"{"other": 1}"#, "Missing 'inputs' or 'instances' key"),
+    (
+        r#"{"instances": [1], }"#,
+        "Missing a name for object member.",
+    ),
+];
+
 #[test]
 fn faults_of_one_input_are_named() {
-    let cases = [
-        ("", "JSON Parse error: The document is empty"),
-        (
-            "instances = [1, 2]",
-            "JSON Parse error: Invalid value. at offset: 0",
-        ),
-        ("[1]", "JSON Value: [1] Is not object"),
-        (
-            r#"{"signature_name": 5, "instances": [[1,2],[3,4],[5,6,7]]}"#,
-            "must be a string value",
-        ),
-        (
-            r#"{"instances": [[1,2]], "inputs": [[1,2]]}"#,
-            "Not formatted correctly",
-        ),
-        (
-            r#"{"instances": [[1,2],[3,4],[5,6,7]]}"#,
-            "Expecting tensor size: 2 but got: 3",
-        ),
-        (
-            r#"{"instances": [[1,2],[3,4],[[5,6]]]}"#,
-            "Expecting shape [2] but got: [1,2]",
-        ),
-        (
-            r#"{"instances": [1, [1]]}"#,
-            "Expecting shape [] but got: [1]",
-        ),
-        (
-            r#"{"instances": [[1,2],["a", "b"]]}"#,
-            "Failed to process element: 1 of 'instances' list. Error: INVALID_ARGUMENT: JSON Value: \"a\" Type: String is not of expected type: int32",
-        ),
-        (
-            r#"{"instances": [1.0]}"#,
-            "JSON Value: 1.0 Type: Number is not of expected type: int32",
-        ),
-        (
-            r#"{"instances": [null]}"#,
-            "Type: Null is not of expected type",
-        ),
-        (
-            r#"{"instances": [true]}"#,
-            "Type: True is not of expected type",
-        ),
-        (
-            r#"{"instances": [{"b64": "aGVsbG8="}]}"#,
-            "Type: Object is not of expected type",
-        ),
-        (r#"{"instances": [4294967296]}"#, "is not of expected type"),
-        (
-            r#"{"instances": 5}"#,
-            "Expecting 'instances' to be an list/array",
-        ),
-        (r#"{"instances": []}"#, "No values in 'instances' array"),
-        (
-            r#"{"instances": [{"y": 1}]}"#,
-            "Failed to process element: 0 key: y of 'instances' list. Error: INVALID_ARGUMENT: JSON object: does not have named input: y",
-        ),
-        (
-            r#"{"instances": [{}]}"#,
-            "JSON object: {} keys must be equal to: x",
-        ),
-        (
-            r#"{"instances": [{"x": 1, "x": 1}]}"#,
-            "has the input twice",
-        ),
-        (
-            r#"{"inputs": {"y": 1}}"#,
-            "Missing named input: x in 'inputs' object.",
-        ),
-        (
-            r#"{"inputs": [[1,2],[3]]}"#,
-            "Encountered list at unexpected size: 1 at level: 1 expected size: 2",
-        ),
-        (
-            r#"{"inputs": [[1,2],3]}"#,
-            "JSON Value: 3 found at incorrect level: 2 in the JSON DOM. Expected at level: 2",
-        ),
-        (
-            r#"{"inputs": [1,[2]]}"#,
-            "Encountered list at unexpected level: 1 expected < 1",
-        ),
-        (r#"{"other": 1}"#, "Missing 'inputs' or 'instances' key"),
-        (
-            r#"{"instances": [1], }"#,
-            "Missing a name for object member.",
-        ),
-    ];
-    for (body, part) in cases {
+    for (body, part) in ONE_INPUT_FAULTS {
         assert_refused(only_input(body, DType::I32), part);
     }
 }

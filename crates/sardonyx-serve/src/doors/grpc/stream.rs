@@ -127,7 +127,7 @@ async fn write(mut running: mpsc::Receiver<Queued>, sender: BodySender, packing:
             return;
         }
     };
-    let trailers = frame::trailers(end.as_ref().map(|()| ()));
+    let trailers = frame::trailers(end.as_ref().copied());
     // Whoever has left needs no end.
     let _ = sender.send(Frame::trailers(trailers)).await;
 }

@@ -22,6 +22,7 @@ use super::super::run::{Kind, Question, run};
 use super::{describe, is_signature, resolve, tasks};
 use crate::error::{Result, ServeError};
 use crate::metrics::{Door, Rejection, Verb};
+use crate::registry::Target;
 use crate::servable::Servable;
 
 const DOOR: Door = Door::TensorflowRest;
@@ -78,17 +79,7 @@ async fn run_task(
     (named, task): (&Named, Task),
 ) -> Result<Answer, Failure> {
     let target = resolve(doors, exchange, DOOR, (&named.model, &named.version))?;
-    let encoding = text(&head.headers, CONTENT_ENCODING.as_str());
-    let received = Received::read(body, encoding, &doors.options.limits).await;
-    let received = received.inspect_err(|failure| {
-        let reason = match failure.status.as_u16() {
-            413 => Rejection::TooLarge,
-            408 => Rejection::TooSlow,
-            _ => Rejection::Invalid,
-        };
-        target.servable.metrics().reject(reason);
-    })?;
-    exchange.course.received(received.wire_bytes);
+    let received = receive(doors, exchange, (&target, head), body).await?;
     let bytes = received.bytes.clone();
     let kind = |verb| Kind {
         door: DOOR,
@@ -150,6 +141,27 @@ async fn run_task(
         }
     };
     Ok(json(body))
+}
+
+/// Reads the body of a request for `target`.
+async fn receive(
+    doors: &Doors,
+    exchange: &Exchange,
+    (target, head): (&Target, &request::Parts),
+    body: Incoming,
+) -> Result<Received, Failure> {
+    let encoding = text(&head.headers, CONTENT_ENCODING.as_str());
+    let received = Received::read(body, encoding, &doors.options.limits).await;
+    let received = received.inspect_err(|failure| {
+        let reason = match failure.status.as_u16() {
+            413 => Rejection::TooLarge,
+            408 => Rejection::TooSlow,
+            _ => Rejection::Invalid,
+        };
+        target.servable.metrics().reject(reason);
+    })?;
+    exchange.course.received(received.wire_bytes);
+    Ok(received)
 }
 
 fn named_outputs<'a>(servable: &'a Servable, outputs: &'a [Tensor]) -> Vec<(&'a str, &'a Tensor)> {

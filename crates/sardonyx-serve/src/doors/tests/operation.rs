@@ -153,6 +153,7 @@ async fn requests_keep_their_names_and_traces_and_are_logged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "one history, told in order")]
 async fn rollouts_change_by_orders() {
     let house = House::open().await;
     let models = house.order("GET", "/admin/v1/models", "").await.json();
