@@ -10,5 +10,6 @@ mod exports;
 mod hostile;
 mod report;
 mod runs;
+mod serving;
 mod support;
 mod torch_networks;
