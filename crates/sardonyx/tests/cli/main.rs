@@ -15,5 +15,6 @@ mod new;
 mod predict;
 mod profile;
 mod readme;
+mod serve;
 mod support;
 mod train;

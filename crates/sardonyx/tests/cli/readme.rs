@@ -74,10 +74,14 @@ fn every_command_of_the_readme_runs() {
     let mut n_run = 0;
     for command in commands() {
         let Some(mut arguments) = arguments(&command) else {
-            let tests = command == "cargo test --workspace";
+            // What `curl` asks is asked by real clients in the tests of the server.
+            let tests = command == "cargo test --workspace" || command.starts_with("curl ");
             assert!(tests, "README: `{command}` is not a command that is tested");
             continue;
         };
+        if arguments[0] == "serve" && !arguments.contains(&"--check") {
+            arguments.push("--check");
+        }
         if arguments[0] == "bench" {
             arguments.extend(["--runs", "1", "--no-peak"]);
         }

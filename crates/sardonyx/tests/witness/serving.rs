@@ -51,12 +51,21 @@ fn text<'v>(event: &'v Value, key: &str) -> &'v str {
 fn real_clients_get_what_onnxruntime_says() {
     let place = Place::new();
     let model = ["new", "seed-cnn", "--output", "cnn.onnx"];
-    assert!(place.command(&model).status().expect("sardonyx runs").success());
+    assert!(
+        place
+            .command(&model)
+            .status()
+            .expect("sardonyx runs")
+            .success()
+    );
     let mut server = Server::start(&place, &["cnn.onnx"]);
     let listening = server.event();
     assert_eq!(text(&listening, "event"), "listening");
     let loaded = server.event();
-    assert_eq!((text(&loaded, "event"), text(&loaded, "model")), ("loaded", "cnn"));
+    assert_eq!(
+        (text(&loaded, "event"), text(&loaded, "model")),
+        ("loaded", "cnn")
+    );
     if let Some(python) = std::env::var_os("SARDONYX_PYTHON") {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/witness");
         let output = Command::new(python)
