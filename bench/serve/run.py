@@ -211,9 +211,9 @@ def running(name: str, options: argparse.Namespace, probe: Body) -> Iterator[int
             log.close()
 
 
-def load(port: int, body: Body, connections: int, seconds: float) -> dict:
+def load(port: int, body: Body, connections: int, seconds: int) -> dict:
     """What wrk saw, with requests that were answered well a second as `rate`."""
-    words = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", HERE / "body.lua"]
+    words = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", HERE / "body.lua"]
     url = f"http://127.0.0.1:{port}{body.path}"
     seen = run_json([*words, url, "--", *body.arguments()], timeout=seconds + 60)
     seen["rate"] = (seen["requests"] - seen["refused"]) / seen["seconds"]
@@ -278,7 +278,7 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=pathlib.Path)
     parser.add_argument("--peers", type=pathlib.Path, default=ROOT / "target/peers")
-    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--names", nargs=2, default=("x", "y"), help="of the input and the output")
