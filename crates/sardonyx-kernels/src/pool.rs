@@ -52,16 +52,18 @@ impl Gate {
         }
     }
 
+    /// Returns when the count has passed `seen`, which may be a value that it has yet to reach.
     fn wait_past(&self, seen: usize) {
+        let is_past = |generation: usize| generation.wrapping_sub(seen).cast_signed() > 0;
         for _ in 0..SPINS {
-            if self.generation() != seen {
+            if is_past(self.generation()) {
                 return;
             }
             std::hint::spin_loop();
         }
         let mut guard = lock(&self.lock);
         self.sleepers.fetch_add(1, Ordering::SeqCst);
-        while self.generation.load(Ordering::SeqCst) == seen {
+        while !is_past(self.generation.load(Ordering::SeqCst)) {
             guard = self
                 .wake
                 .wait(guard)
@@ -122,7 +124,8 @@ impl Board {
             }
             // SAFETY: the dispatcher wrote the job before it let anyone in.
             if let Some((job, generation)) = unsafe { *self.job.get() } {
-                // A job may let in a worker that has not heard of it yet: it must not come twice.
+                // A job may let in a worker before it is announced: from now on the worker waits
+                // for what is announced after it, or it would come twice.
                 seen = generation;
                 // SAFETY: the dispatcher keeps the closure alive until every worker has left.
                 self.run_guarded(|| unsafe { (*job)(thread) });

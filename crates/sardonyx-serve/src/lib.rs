@@ -2,6 +2,11 @@
 //! versions, and answers the clients of TensorFlow Serving and of KServe v2 / Triton.
 //!
 //! The core ([`batch`], registry, rollout, metrics) knows no sockets; the doors are thin.
+//!
+//! Invariants: a request is answered exactly once, by one version of its model, with nothing of
+//! any other request in the answer; every queue is bounded, and what does not fit is refused at
+//! once; a version gets requests only when it is loaded and warm, and goes when its last one is
+//! answered; no byte of a client makes the server panic or take memory without a limit.
 
 pub mod batch;
 pub mod cache;

@@ -45,30 +45,25 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    pub(crate) fn run(self, output: &mut Output) -> Result<()> {
-        let options = ServeOptions {
-            tls: self.security.tls(),
+    fn options(self) -> ServeOptions {
+        let mut options = ServeOptions {
             model: self.model,
             name: self.name,
             models: self.models,
             config: self.config,
-            host: self.network.host,
-            http_port: self.network.http_port,
-            grpc_port: self.network.grpc_port,
-            admin_port: self.network.admin_port,
-            max_batch_size: self.batching.max_batch_size,
-            max_delay: self.batching.max_delay_ms.map(milliseconds),
-            max_queue: self.batching.max_queue,
             poll: self.poll.map(Duration::from_secs),
-            cache_mb: self.batching.cache_mb,
-            threads: self.batching.threads,
-            keys: self.security.keys,
-            access_log: self.network.access_log,
             rollout_file: self.rollout_file,
-            is_repository_open: self.security.open_repository,
-            has_foreign_metrics: self.network.foreign_metrics,
+            ..ServeOptions::default()
         };
-        if self.check {
+        self.network.put_into(&mut options);
+        self.batching.put_into(&mut options);
+        self.security.put_into(&mut options);
+        options
+    }
+
+    pub(crate) fn run(self, output: &mut Output) -> Result<()> {
+        let (is_check, options) = (self.check, self.options());
+        if is_check {
             return output.report(&check(&options)?, CheckReport::to_text);
         }
         let (events, heard) = channel();
@@ -82,8 +77,4 @@ impl Args {
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         Ok(())
     }
-}
-
-fn milliseconds(value: f64) -> Duration {
-    Duration::try_from_secs_f64(value / 1e3).unwrap_or_default()
 }

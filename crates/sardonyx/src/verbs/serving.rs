@@ -2,30 +2,31 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use sardonyx::serve::TlsFiles;
+use sardonyx::serve::{ServeOptions, TlsFiles};
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Network")]
 pub(crate) struct Network {
     /// Address of the public ports [default: 0.0.0.0]
     #[arg(long, value_name = "ADDRESS")]
-    pub(crate) host: Option<IpAddr>,
+    host: Option<IpAddr>,
     /// Port of HTTP; 0 takes a free one [default: 8501]
     #[arg(long, value_name = "PORT")]
-    pub(crate) http_port: Option<u16>,
+    http_port: Option<u16>,
     /// Port of gRPC; 0 takes a free one [default: 8500]
     #[arg(long, value_name = "PORT")]
-    pub(crate) grpc_port: Option<u16>,
+    grpc_port: Option<u16>,
     /// Port of the admin API, on the loopback only; none without
     #[arg(long, value_name = "PORT")]
-    pub(crate) admin_port: Option<u16>,
+    admin_port: Option<u16>,
     /// Every request as a line in this file; - is standard error
     #[arg(long, value_name = "FILE")]
-    pub(crate) access_log: Option<PathBuf>,
+    access_log: Option<PathBuf>,
     /// Show metrics under the names of TensorFlow Serving and Triton too
     #[arg(long)]
-    pub(crate) foreign_metrics: bool,
+    foreign_metrics: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -33,19 +34,19 @@ pub(crate) struct Network {
 pub(crate) struct Batching {
     /// Most samples of a batch; 1 batches nothing [default: 32]
     #[arg(long, value_name = "COUNT")]
-    pub(crate) max_batch_size: Option<usize>,
+    max_batch_size: Option<usize>,
     /// Milliseconds that a batch waits to fill [default: 0]
     #[arg(long, value_name = "MS")]
-    pub(crate) max_delay_ms: Option<f64>,
+    max_delay_ms: Option<f64>,
     /// Most requests of a model that wait; more are refused [default: 1024]
     #[arg(long, value_name = "COUNT")]
-    pub(crate) max_queue: Option<usize>,
+    max_queue: Option<usize>,
     /// MiB of answers that are kept for equal requests [default: 0]
     #[arg(long, value_name = "MIB")]
-    pub(crate) cache_mb: Option<usize>,
+    cache_mb: Option<usize>,
     /// Threads; 0 takes every core [default: 0]
     #[arg(long, value_name = "COUNT")]
-    pub(crate) threads: Option<usize>,
+    threads: Option<usize>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -62,19 +63,47 @@ pub(crate) struct Security {
     tls_client_roots: Option<PathBuf>,
     /// File of keys (TOML); without, everybody may come in
     #[arg(long, value_name = "FILE")]
-    pub(crate) keys: Option<PathBuf>,
+    keys: Option<PathBuf>,
     /// Let clients of the public ports load and unload models
     #[arg(long)]
-    pub(crate) open_repository: bool,
+    open_repository: bool,
+}
+
+impl Network {
+    pub(crate) fn put_into(self, options: &mut ServeOptions) {
+        options.host = self.host;
+        options.http_port = self.http_port;
+        options.grpc_port = self.grpc_port;
+        options.admin_port = self.admin_port;
+        options.access_log = self.access_log;
+        options.has_foreign_metrics = self.foreign_metrics;
+    }
+}
+
+impl Batching {
+    pub(crate) fn put_into(self, options: &mut ServeOptions) {
+        let milliseconds =
+            |value: f64| Duration::try_from_secs_f64(value / 1e3).unwrap_or_default();
+        options.max_batch_size = self.max_batch_size;
+        options.max_delay = self.max_delay_ms.map(milliseconds);
+        options.max_queue = self.max_queue;
+        options.cache_mb = self.cache_mb;
+        options.threads = self.threads;
+    }
 }
 
 impl Security {
-    pub(crate) fn tls(&self) -> Option<TlsFiles> {
-        Some(TlsFiles {
-            certificate: self.tls_cert.clone()?,
-            key: self.tls_key.clone()?,
-            client_roots: self.tls_client_roots.clone(),
-            is_client_optional: false,
-        })
+    pub(crate) fn put_into(self, options: &mut ServeOptions) {
+        options.keys = self.keys;
+        options.is_repository_open = self.open_repository;
+        options.tls = self
+            .tls_cert
+            .zip(self.tls_key)
+            .map(|(certificate, key)| TlsFiles {
+                certificate,
+                key,
+                client_roots: self.tls_client_roots,
+                is_client_optional: false,
+            });
     }
 }

@@ -5,7 +5,11 @@
 //! outputs. Only operators that are known to keep samples apart are let through; one that is
 //! not known, or that mixes them (a sum over the batch, a reshape that merges the axis), ends it.
 
+mod operators;
+
 use sardonyx_ir::{Dim, Graph, Node, ValueId};
+
+use operators::{ALONG_ONE_AXIS, ELEMENTWISE, FROM_AXIS, OVER_IMAGES, RESHAPES};
 
 /// What a value has of the samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,123 +21,6 @@ enum Samples {
     /// Each at its place along this axis.
     Axis(usize),
 }
-
-/// Elementwise operators, which broadcast.
-const ELEMENTWISE: &[&str] = &[
-    "Abs",
-    "Acos",
-    "Acosh",
-    "Add",
-    "And",
-    "Asin",
-    "Asinh",
-    "Atan",
-    "Atanh",
-    "BitShift",
-    "BitwiseAnd",
-    "BitwiseNot",
-    "BitwiseOr",
-    "BitwiseXor",
-    "Cast",
-    "CastLike",
-    "Ceil",
-    "Celu",
-    "Clip",
-    "Cos",
-    "Cosh",
-    "DequantizeLinear",
-    "Div",
-    "Elu",
-    "Equal",
-    "Erf",
-    "Exp",
-    "Floor",
-    "Gelu",
-    "Greater",
-    "GreaterOrEqual",
-    "HardSigmoid",
-    "HardSwish",
-    "Identity",
-    "IsInf",
-    "IsNaN",
-    "LeakyRelu",
-    "Less",
-    "LessOrEqual",
-    "Log",
-    "Max",
-    "Mean",
-    "Min",
-    "Mish",
-    "Mod",
-    "Mul",
-    "Neg",
-    "Not",
-    "Or",
-    "PRelu",
-    "Pow",
-    "QuantizeLinear",
-    "Reciprocal",
-    "Relu",
-    "Round",
-    "Selu",
-    "Shrink",
-    "Sigmoid",
-    "Sign",
-    "Sin",
-    "Sinh",
-    "Softplus",
-    "Softsign",
-    "Sqrt",
-    "Sub",
-    "Sum",
-    "Tan",
-    "Tanh",
-    "ThresholdedRelu",
-    "Where",
-    "Xor",
-];
-
-/// Operators over `[N, C, D1, ...]` whose first output has the samples where the first input has
-/// them; their other inputs are weights.
-const OVER_IMAGES: &[&str] = &[
-    "AveragePool",
-    "BatchNormalization",
-    "Conv",
-    "ConvInteger",
-    "ConvTranspose",
-    "DepthToSpace",
-    "GlobalAveragePool",
-    "GlobalLpPool",
-    "GlobalMaxPool",
-    "GroupNormalization",
-    "InstanceNormalization",
-    "LRN",
-    "LpPool",
-    "MaxPool",
-    "QLinearConv",
-    "SpaceToDepth",
-];
-
-/// Operators that work along the one axis `axis` (of the default given) and keep the others.
-const ALONG_ONE_AXIS: &[(&str, i64)] = &[
-    ("CumSum", 0),
-    ("Hardmax", -1),
-    ("LpNormalization", -1),
-    ("Split", 0),
-    ("TopK", -1),
-];
-
-/// Operators that normalise over all axes from `axis` on.
-const FROM_AXIS: &[&str] = &[
-    "LayerNormalization",
-    "LogSoftmax",
-    "RMSNormalization",
-    "SimplifiedLayerNormalization",
-    "Softmax",
-];
-
-/// Operators that move no element to another place of the row-major order.
-const RESHAPES: &[&str] = &["Flatten", "Reshape", "Squeeze", "Unsqueeze"];
 
 /// Whether every input and output of `graph` has the samples along its first axis, of a size that
 /// the file leaves open, and each sample's outputs come from that sample's inputs alone.
@@ -530,5 +417,4 @@ fn normalized(axis: i64, rank: usize) -> Option<usize> {
 }
 
 #[cfg(test)]
-#[path = "samples_tests.rs"]
 mod tests;
