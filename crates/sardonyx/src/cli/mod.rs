@@ -7,6 +7,7 @@ mod failure;
 mod gauge;
 mod output;
 mod progress;
+pub(crate) mod serving;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;

@@ -11,7 +11,6 @@ mod predict;
 mod profile;
 mod resume;
 mod serve;
-mod serving;
 mod train;
 mod workload;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sardonyx::serve::{CheckReport, Event, ServeOptions, check, serve};
 
-use super::serving::{Batching, Network, Security};
+use crate::cli::serving::{Batching, Network, Security};
 use crate::cli::{Output, Result};
 
 /// Serve models to clients of TensorFlow Serving and of KServe v2 / Triton
