@@ -1,7 +1,11 @@
--- wrk -s body.lua URL -- FILE [HEADER_BYTES]: posts the file, as JSON, or with HEADER_BYTES in the binary form of KServe v2.
+-- wrk -s body.lua URL -- [FILE [HEADER_BYTES]]: posts the file, as JSON, or with HEADER_BYTES in the binary form of KServe v2; gets
+-- the URL where there is no file.
 -- Prints a line of JSON with what it saw: latencies are in microseconds.
-wrk.method = "POST"
 function init(arguments)
+  if not arguments[1] then
+    return
+  end
+  wrk.method = "POST"
   local file = assert(io.open(arguments[1], "rb"))
   wrk.body = file:read("*a")
   file:close()

@@ -260,6 +260,31 @@ def overload(options: argparse.Namespace, bodies: dict[str, Body]) -> dict:
     return {"peak": peak, "overload": over, "goodput": over["rate"] / peak["rate"]}
 
 
+def overhead(options: argparse.Namespace, bodies: dict[str, Body]) -> dict:
+    """Microseconds at one connection: of an exchange that runs no model, which is the loopback, the
+    client and HTTP, of each form, and of the bare model."""
+    bare = run_json([BINARY, "bench", options.model, "--batch", "1", "--json"], timeout=60)
+    seen: dict = {"model": bare["median_ms"] * 1e3}
+    with running(OURS, options, bodies["v2 binary"]) as port:
+        url = f"http://127.0.0.1:{port}/v2/health/live"
+        words = ["wrk", "-t1", "-c1", f"-d{options.seconds}s", "-s", HERE / "body.lua", url]
+        seen["exchange"] = run_json(words, timeout=options.seconds + 60)["p50"]
+        for form in FORMS[OURS]:
+            load(port, bodies[form], 16, 1)
+            seen[form] = load(port, bodies[form], 1, options.seconds)["p50"]
+    return seen
+
+
+def overhead_text(seen: dict) -> str:
+    model, exchange = seen["model"], seen["exchange"]
+    lines = [f"At one connection, in us: bare model {model:.0f}, exchange without one {exchange:.0f}."]
+    lines += ["", "| form | p50 | over the bare model | over model and exchange |", "|---|---:|---:|---:|"]
+    for form in FORMS[OURS]:
+        over = seen[form] - model
+        lines.append(f"| {form} | {seen[form]:.0f} | {over:.0f} | {over - exchange:.0f} |")
+    return "\n".join(lines)
+
+
 def table(rows: dict) -> str:
     lines = ["| form, connections | server | requests/s | p50 ms | p99 ms | ours to it |"]
     lines.append("|---|---|---:|---:|---:|---:|")
@@ -302,14 +327,16 @@ def main() -> None:
         bodies = write_bodies(pathlib.Path(folder), options.names[0])
         rows = measure(options, bodies, servers)
         most = overload(options, bodies)
+        extra = overhead(options, bodies)
     text = f"{processor()}, {os.cpu_count()} cores shared with the load, {options.model.name}\n\n"
     text += table(rows)
     text += f"\n\nGoodput in overload: {most['goodput']:.0%} of {most['peak']['rate']:,.0f}/s; "
     text += f"{most['overload']['refused']} refused at once.\n"
+    text += f"\n{overhead_text(extra)}\n"
     results = HERE.parent / "results"
     results.mkdir(exist_ok=True)
     (results / "serve.md").write_text(text)
-    (results / "serve.json").write_text(json.dumps({"rows": rows, "overload": most}, indent=1))
+    (results / "serve.json").write_text(json.dumps({"rows": rows, "overload": most, "overhead": extra}, indent=1))
     print(text)
 
 
