@@ -8,6 +8,7 @@ use prost::bytes::Bytes;
 use sardonyx_tensor::limits::MAX_RANK;
 use sardonyx_tensor::{bf16, f16};
 
+use super::number::plain_f32;
 use super::scan::{Fault, Number, Scanner, TOO_BIG};
 
 /// The shape of nested arrays, as far as it is known.
@@ -220,29 +221,45 @@ fn number(scanner: &mut Scanner<'_>) -> Result<Number, FillFault> {
     })
 }
 
-macro_rules! float_leaf {
-    ($type:ty, $convert:ident) => {
-        impl Leaf for $type {
-            #[inline]
-            fn read(scanner: &mut Scanner<'_>) -> Result<Self, FillFault> {
-                let start = scanner.at;
-                match number(scanner)? {
-                    Number::Decimal(decimal) => {
-                        let text = &scanner.bytes[start..scanner.at];
-                        decimal.$convert(text).ok_or(FillFault::Syntax(Fault {
-                            problem: TOO_BIG,
-                            at: start,
-                        }))
-                    }
-                    Number::Special(value) => Ok(value as $type),
+macro_rules! float_reader {
+    ($name:ident, $type:ty, $convert:ident) => {
+        fn $name(scanner: &mut Scanner<'_>) -> Result<$type, FillFault> {
+            let start = scanner.at;
+            match number(scanner)? {
+                Number::Decimal(decimal) => {
+                    let text = &scanner.bytes[start..scanner.at];
+                    decimal.$convert(text).ok_or(FillFault::Syntax(Fault {
+                        problem: TOO_BIG,
+                        at: start,
+                    }))
                 }
+                Number::Special(value) => Ok(value as $type),
             }
         }
     };
 }
 
-float_leaf!(f32, to_f32);
-float_leaf!(f64, to_f64);
+float_reader!(any_f32, f32, to_f32);
+float_reader!(any_f64, f64, to_f64);
+
+impl Leaf for f32 {
+    #[inline(always)]
+    fn read(scanner: &mut Scanner<'_>) -> Result<Self, FillFault> {
+        match plain_f32(scanner.bytes, scanner.at) {
+            Some((value, end)) => {
+                scanner.at = end;
+                Ok(value)
+            }
+            None => any_f32(scanner),
+        }
+    }
+}
+
+impl Leaf for f64 {
+    fn read(scanner: &mut Scanner<'_>) -> Result<Self, FillFault> {
+        any_f64(scanner)
+    }
+}
 
 macro_rules! integer_leaf {
     ($($type:ty),+) => {$(
