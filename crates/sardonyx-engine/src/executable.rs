@@ -1,17 +1,15 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sardonyx_ir::{Graph, Node, ValueId};
-use sardonyx_kernels::{Arena, Call, Element, Isa, Machine, Pool, Program, Region, Timings};
-use sardonyx_passes::{Packing, StateLink};
+use sardonyx_ir::Graph;
+use sardonyx_kernels::{Arena, Call, Element, Isa, Machine, Memory, Pool, Timings};
+use sardonyx_passes::StateLink;
 use sardonyx_tensor::{DType, Tensor};
 
-use crate::buffers::Buffers;
-use crate::fill::{fill, write};
-use crate::host::{fixed, from_bytes};
-use crate::lower::lower_graph;
-use crate::memory::Layout;
-use crate::{EngineError, Result, Tiling, schedule, tiles};
+use crate::fill::write;
+use crate::host::from_bytes;
+use crate::plan::{Binding, Plan};
+use crate::{EngineError, Result, Tiling};
 
 /// How a graph is planned.
 #[derive(Debug, Clone)]
@@ -35,41 +33,8 @@ impl CompileOptions {
 /// A graph of fixed shapes, planned for one machine, with the memory that it runs in.
 #[derive(Debug)]
 pub struct Executable {
+    plan: Arc<Plan>,
     machine: Machine,
-    inputs: Vec<Binding>,
-    outputs: Vec<Binding>,
-    state: Vec<Binding>,
-    /// Node names and operators by call, for profiles.
-    calls: Vec<CallInfo>,
-}
-
-/// A named value with its place.
-#[derive(Debug, Clone)]
-struct Binding {
-    name: String,
-    dtype: DType,
-    shape: Vec<usize>,
-    region: Region,
-}
-
-impl Binding {
-    fn check(&self, tensor: &Tensor) -> Result<()> {
-        if self.dtype == tensor.dtype() && self.shape == tensor.shape() {
-            return Ok(());
-        }
-        Err(EngineError::Feed {
-            name: self.name.clone(),
-            expected: format!("{}{:?}", self.dtype, self.shape),
-            found: tensor.dtype(),
-            shape: tensor.shape().to_vec(),
-        })
-    }
-}
-
-#[derive(Debug, Clone)]
-struct CallInfo {
-    node: String,
-    op: String,
 }
 
 /// What one call of a plan cost in a timed run.
@@ -119,70 +84,33 @@ impl Executable {
         links: &[StateLink],
         options: &CompileOptions,
     ) -> Result<Executable> {
-        Executable::compile_packing(graph, links, Vec::new(), options)
+        let (plan, state, _) = Plan::compile((graph, links), Vec::new(), options, None)?;
+        let (program, constants) = (Arc::clone(&plan.program), plan.constants.clone());
+        let work = Arena::zeroed(program.lengths().work);
+        let pool = Arc::clone(&options.pool);
+        let machine = Machine::new(program, constants, state, work, pool)?;
+        let plan = Arc::new(plan);
+        Ok(Executable { plan, machine })
     }
 
-    /// As [`Executable::compile`], with constants that are still to be packed.
-    pub(crate) fn compile_packing(
-        graph: &Graph,
-        links: &[StateLink],
-        later: Vec<Packing>,
-        options: &CompileOptions,
-    ) -> Result<Executable> {
-        let constants: BTreeSet<ValueId> = later.iter().map(Packing::packed).collect();
-        // What state there is changes once a run, not once a tile.
-        let tiled = match links {
-            [] => tiles::tile(graph, &constants, options)?,
-            _ => None,
-        };
-        let (planned, made) = match tiled {
-            Some(tiled) => (Some(tiled.graph), tiled.made),
-            None => (None, BTreeMap::new()),
-        };
-        let (source, graph) = (graph, planned.as_ref().unwrap_or(graph));
-        let lowered = lower_graph(graph, links, options.isa, made)?;
-        let lowered = schedule::place_updates(graph, lowered);
-        let (buffers, calls) = Buffers::assign(graph, links, &constants, lowered)?;
-        let layout = Layout::new(&buffers, calls.calls.len());
-        let place = |buffer: usize| layout.region(buffers.root(buffer));
-        let (nodes, members) = (calls.nodes, calls.members);
-        let program: Vec<Call> = calls
-            .calls
-            .into_iter()
-            .zip(&calls.operands)
-            .map(|(call, operands)| Call {
-                kernel: call.kernel,
-                operands: operands.iter().map(|operand| operand.map(place)).collect(),
-            })
-            .collect();
-        let (stages, order) = schedule::stages(program);
-        let program = Program::new(stages, layout.lengths)?;
-        let by_index: BTreeMap<usize, &Node> = source
-            .nodes()
-            .map(|(id, node)| (id.index(), node))
-            .collect();
-        let info = |node: &usize| call_info(source, by_index.get(node).copied());
-        let of_call = |index: &usize| match members.get(index) {
-            Some(members) => members.iter().map(info).collect(),
-            None => vec![info(&nodes[*index])],
-        };
-        let infos = order.iter().flat_map(of_call).collect();
-        let (filled, state) = fill(graph, &buffers, &layout, later, &options.pool)?;
-        let work = Arena::zeroed(layout.lengths.work);
-        let pool = options.pool.clone();
-        let machine = Machine::new(Arc::new(program), Arc::new(filled), state, work, pool)?;
-        let bind = |ids: &mut dyn Iterator<Item = ValueId>| -> Result<Vec<Binding>> {
-            ids.map(|id| bind(graph, &buffers, &layout, id)).collect()
-        };
-        let mut fed = graph.inputs.iter().copied();
-        let mut fed = fed.by_ref().filter(|id| !constants.contains(id));
-        Ok(Executable {
-            machine,
-            inputs: bind(&mut fed)?,
-            outputs: bind(&mut graph.outputs.iter().copied())?,
-            state: bind(&mut links.iter().map(|link| link.input))?,
-            calls: infos,
-        })
+    /// An executable of a plan that has no state, without memory to run in.
+    ///
+    /// # Errors
+    /// When the plan does not fit its constants.
+    pub(crate) fn resting(plan: Arc<Plan>, pool: Arc<Pool>) -> Result<Executable> {
+        let (program, constants) = (Arc::clone(&plan.program), plan.constants.clone());
+        let machine = Machine::resting(program, constants, Arena::zeroed(0), pool)?;
+        Ok(Executable { plan, machine })
+    }
+
+    /// Takes the memory away that the plan runs in.
+    pub(crate) fn take_memory(&mut self) -> Memory {
+        self.machine.take_memory()
+    }
+
+    /// Gives the plan memory to run in.
+    pub(crate) fn give_memory(&mut self, memory: Memory) {
+        self.machine.give_memory(memory);
     }
 
     /// Runs the plan once, over the inputs as they were last set.
@@ -192,7 +120,7 @@ impl Executable {
 
     /// Number of inputs.
     pub fn input_count(&self) -> usize {
-        self.inputs.len()
+        self.plan.inputs.len()
     }
 
     /// Position of the input called `name`.
@@ -200,7 +128,7 @@ impl Executable {
     /// # Errors
     /// [`EngineError::UnknownName`].
     pub fn input_index(&self, name: &str) -> Result<usize> {
-        find(&self.inputs, "input", name)
+        find(&self.plan.inputs, "input", name)
     }
 
     /// Position of the output called `name`.
@@ -208,7 +136,7 @@ impl Executable {
     /// # Errors
     /// [`EngineError::UnknownName`].
     pub fn output_index(&self, name: &str) -> Result<usize> {
-        find(&self.outputs, "output", name)
+        find(&self.plan.outputs, "output", name)
     }
 
     /// Sets input `index`.
@@ -216,7 +144,7 @@ impl Executable {
     /// # Errors
     /// [`EngineError::Feed`] when the tensor has another type or shape.
     pub fn set_input(&mut self, index: usize, tensor: &Tensor) -> Result<()> {
-        let binding = &self.inputs[index];
+        let binding = &self.plan.inputs[index];
         binding.check(tensor)?;
         let region = binding.region;
         write(self.machine.work_mut(), region, tensor);
@@ -228,7 +156,7 @@ impl Executable {
     /// # Panics
     /// When `T` is not its element type.
     pub fn input_mut<T: Element>(&mut self, index: usize) -> &mut [T] {
-        let binding = &self.inputs[index];
+        let binding = &self.plan.inputs[index];
         assert_eq!(binding.dtype, T::DTYPE, "input `{}`", binding.name);
         let region = binding.region;
         self.machine.work_mut().view_mut(region)
@@ -239,7 +167,7 @@ impl Executable {
     /// # Panics
     /// When `T` is not its element type.
     pub fn output_slice<T: Element>(&self, index: usize) -> &[T] {
-        let binding = &self.outputs[index];
+        let binding = &self.plan.outputs[index];
         assert_eq!(binding.dtype, T::DTYPE, "output `{}`", binding.name);
         self.machine
             .arena(binding.region.space)
@@ -248,22 +176,22 @@ impl Executable {
 
     /// Output `index` of the last run.
     pub fn output(&self, index: usize) -> Tensor {
-        self.read(&self.outputs[index])
+        self.read(&self.plan.outputs[index])
     }
 
     /// Number of values that are kept from run to run, in the order of the links.
     pub fn state_count(&self) -> usize {
-        self.state.len()
+        self.plan.state.len()
     }
 
     /// Name of state `index`.
     pub fn state_name(&self, index: usize) -> &str {
-        &self.state[index].name
+        &self.plan.state[index].name
     }
 
     /// State `index` as it is now.
     pub fn state(&self, index: usize) -> Tensor {
-        self.read(&self.state[index])
+        self.read(&self.plan.state[index])
     }
 
     /// Replaces state `index`.
@@ -271,7 +199,7 @@ impl Executable {
     /// # Errors
     /// [`EngineError::Feed`] when the tensor has another type or shape.
     pub fn set_state(&mut self, index: usize, tensor: &Tensor) -> Result<()> {
-        let binding = &self.state[index];
+        let binding = &self.plan.state[index];
         binding.check(tensor)?;
         let region = binding.region;
         write(self.machine.state_mut(), region, tensor);
@@ -281,7 +209,11 @@ impl Executable {
     /// Bytes of all arenas: constants, state and work.
     pub fn memory_bytes(&self) -> [usize; 3] {
         let lengths = self.machine.program().lengths();
-        [lengths.constants, lengths.state, lengths.work]
+        [
+            lengths.constants + lengths.shared,
+            lengths.state,
+            lengths.work,
+        ]
     }
 
     /// Floating-point operations of one run, as far as kernels do them.
@@ -292,7 +224,7 @@ impl Executable {
     /// Operators that run through their reference because no kernel exists, with their number.
     pub fn host_operators(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
-        for ((call, _), info) in self.machine.program().calls().zip(&self.calls) {
+        for ((call, _), info) in self.machine.program().calls().zip(&self.plan.calls) {
             if call.kernel.name() == "host" {
                 *counts.entry(info.op.clone()).or_insert(0) += 1;
             }
@@ -308,7 +240,12 @@ impl Executable {
             self.machine.run_timed(&timings);
         }
         let times = timings.nanoseconds();
-        let calls = self.machine.program().calls().zip(&self.calls).zip(times);
+        let calls = self
+            .machine
+            .program()
+            .calls()
+            .zip(&self.plan.calls)
+            .zip(times);
         calls
             .map(|(((call, repeats), info), time)| NodeCost {
                 node: info.node.clone(),
@@ -332,7 +269,7 @@ impl Executable {
         let spans = trace.spans().into_iter();
         spans
             .map(|span| {
-                let info = &self.calls[span.call];
+                let info = &self.plan.calls[span.call];
                 CallSpan {
                     node: info.node.clone(),
                     op: info.op.clone(),
@@ -380,39 +317,4 @@ fn find(bindings: &[Binding], what: &'static str, name: &str) -> Result<usize> {
 fn bytes(call: &Call) -> u64 {
     let regions = call.operands.iter().flatten();
     regions.map(|region| region.len as u64).sum()
-}
-
-/// How a call is told; of one that no node stands behind, what it does.
-fn call_info(graph: &Graph, node: Option<&Node>) -> CallInfo {
-    let Some(node) = node else {
-        return CallInfo {
-            node: "state".to_owned(),
-            op: "Copy".to_owned(),
-        };
-    };
-    let output = node.output(0).map_or("", |id| graph.value_name(id));
-    let name = if node.name.is_empty() {
-        output
-    } else {
-        &node.name
-    };
-    CallInfo {
-        node: name.to_owned(),
-        op: node.qualified_op(),
-    }
-}
-
-fn bind(graph: &Graph, buffers: &Buffers, layout: &Layout, id: ValueId) -> Result<Binding> {
-    let (dtype, shape) = fixed(graph, id)?;
-    let buffer = buffers.of(id).ok_or_else(|| EngineError::Dynamic {
-        value: graph.value_name(id).to_owned(),
-    })?;
-    let mut region = layout.region(buffer);
-    region.len = shape.iter().product::<usize>() * dtype.size_bytes().unwrap_or(0);
-    Ok(Binding {
-        name: graph.value_name(id).to_owned(),
-        dtype,
-        shape,
-        region,
-    })
 }

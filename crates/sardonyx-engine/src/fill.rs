@@ -38,6 +38,9 @@ pub(crate) fn fill(
     let mut later: BTreeMap<ValueId, Packing> = by_value.collect();
     let (mut constants, mut state) = (Vec::new(), Vec::new());
     for (index, buffer) in buffers.roots() {
+        if layout.is_shared(index) {
+            continue;
+        }
         let tensor = |id| graph.initializers.get(&id).map(|t| Source::Tensor(t));
         let (of_arena, source) = match buffer.kind {
             Kind::Constant(id) => {

@@ -41,6 +41,21 @@ pub fn prepare_forward(
     Ok(hoisted)
 }
 
+/// Rewrites `graph`, whatever its shapes, as every prediction with it would: what does so once need
+/// not for every batch size, and weights that it makes are the same ones for all.
+///
+/// # Errors
+/// When a node is malformed or of an unknown operator.
+pub(crate) fn prepare_model(graph: &mut Graph) -> Result<()> {
+    apply(graph, lift_constants)?;
+    sardonyx_ops::infer(graph)?;
+    apply_until_stable(graph, drop_inference_only)?;
+    apply_until_stable(graph, |graph| fold_constants(graph, &BTreeSet::new()))?;
+    apply_until_stable(graph, fold_batch_norm)?;
+    remove_dead_code(graph)?;
+    Ok(())
+}
+
 /// As [`prepare_forward`] for a prediction, but that weights are left to be packed where the plan
 /// wants them: until then they are inputs of the graph, behind its own.
 pub(crate) fn prepare_prediction(

@@ -17,8 +17,10 @@ mod forward;
 mod host;
 mod lower;
 mod memory;
+mod plan;
 mod schedule;
 mod session;
+mod store;
 mod tiles;
 
 pub use error::{EngineError, Result};

@@ -1,6 +1,9 @@
-//! Addresses: constants and state one after the other, work by lifetime. Work buffers are placed
+//! Addresses: constants and state one after the other, work by lifetime, but for constants that
+//! another plan has already. Work buffers are placed
 //! in the order of falling size, each at the lowest gap between those that live at the same time
 //! ("greedy by size", Pisarchyk and Lee, arXiv 2001.03288).
+
+use std::collections::BTreeMap;
 
 use sardonyx_kernels::{ArenaLengths, Region, Space};
 
@@ -19,11 +22,26 @@ impl Layout {
         self.regions[buffer].expect("operands are resolved to their buffer")
     }
 
-    pub(crate) fn new(buffers: &Buffers, n_calls: usize) -> Layout {
+    /// Whether a buffer lies in what plans share.
+    pub(crate) fn is_shared(&self, buffer: usize) -> bool {
+        self.regions[buffer].is_some_and(|region| region.space == Space::Shared)
+    }
+
+    /// Places every buffer. `shared` says where constants lie that need no place of their own.
+    pub(crate) fn new(
+        buffers: &Buffers,
+        n_calls: usize,
+        shared: &BTreeMap<usize, Region>,
+    ) -> Layout {
         let mut regions = vec![None; buffers.list.len()];
         let mut lengths = ArenaLengths::default();
         let mut work: Vec<(usize, Buffer)> = Vec::new();
         for (index, buffer) in buffers.roots() {
+            if let Some(&region) = shared.get(&index) {
+                lengths.shared = lengths.shared.max(region.end());
+                regions[index] = Some(region);
+                continue;
+            }
             let (space, length) = match buffer.kind {
                 Kind::Constant(_) | Kind::Made(_) => (Space::Constants, &mut lengths.constants),
                 Kind::State(_) => (Space::State, &mut lengths.state),

@@ -11,6 +11,8 @@ use crate::{DType, Tiles};
 pub enum Space {
     /// Read only while a program runs; may be shared between machines.
     Constants,
+    /// As `Constants`: what programs of different shapes have in common.
+    Shared,
     /// What outlives a run: parameters, optimizer state, running statistics.
     State,
     /// Activations and everything else that a run makes anew.
@@ -18,6 +20,16 @@ pub enum Space {
     /// What lives within one tile of [`Tiles`], on one thread; no region of a program lies here.
     Tile,
 }
+
+impl Space {
+    /// Whether calls only ever read here.
+    pub const fn is_constant(self) -> bool {
+        matches!(self, Space::Constants | Space::Shared)
+    }
+}
+
+/// Number of spaces.
+pub(crate) const SPACES: usize = 5;
 
 /// Bytes of one arena.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -254,7 +266,7 @@ elements! {
 /// What a kernel works with: its operands' memory and its thread's scratch.
 #[derive(Debug)]
 pub struct Run<'a> {
-    pub(crate) bases: [*mut u8; 4],
+    pub(crate) bases: [*mut u8; SPACES],
     pub(crate) operands: &'a [Option<Region>],
     pub(crate) scratch: *mut u8,
     pub(crate) scratch_len: usize,

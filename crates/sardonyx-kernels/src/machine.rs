@@ -6,20 +6,24 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::call::SPACES;
+use crate::memory::{Constants, Memory};
 use crate::pool::Gate;
 use crate::{Arena, Chain, KernelError, Pool, Program, Result, Run, Space, Span, Stage, Trace};
 
 /// Each share of a chain is handed out in at most this many pieces.
 const PIECES_PER_SHARE: usize = 64;
 
+/// What a machine needs arenas for, beside scratch; work is the last.
+const EVERY_ARENA: [Space; 4] = [Space::Constants, Space::Shared, Space::State, Space::Work];
+
 /// A program with its memory and threads.
 #[derive(Debug)]
 pub struct Machine {
     program: Arc<Program>,
-    constants: Arc<Arena>,
+    constants: Constants,
     state: Arena,
-    work: Arena,
-    scratch: Vec<Arena>,
+    memory: Memory,
     pool: Arc<Pool>,
     stages: Vec<StageShares>,
     /// Opened when a stage is done.
@@ -144,7 +148,7 @@ enum Watch<'a> {
 /// What the threads of one run share: addresses of the arenas, and the first panic.
 struct Floor<'a> {
     machine: &'a Machine,
-    bases: [*mut u8; 4],
+    bases: [*mut u8; SPACES],
     watch: Watch<'a>,
     failed: AtomicBool,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
@@ -161,27 +165,38 @@ impl Machine {
     /// [`KernelError::ArenaShort`] for an arena that the program does not fit into.
     pub fn new(
         program: Arc<Program>,
-        constants: Arc<Arena>,
+        constants: impl Into<Constants>,
         state: Arena,
         work: Arena,
         pool: Arc<Pool>,
     ) -> Result<Machine> {
-        let threads = pool.threads();
-        let scratch = (0..threads)
-            .map(|_| Arena::zeroed(program.scratch_len()))
-            .collect();
-        let stages = StageShares::all(&program, threads);
+        let mut machine = Machine::resting(program, constants, state, pool)?;
+        machine.memory = Memory::new(work, &machine.program, machine.pool.threads());
+        machine.check_arenas(&EVERY_ARENA)?;
+        Ok(machine)
+    }
+
+    /// As [`Machine::new`], but without memory to run in: [`Machine::give_memory`] brings it.
+    ///
+    /// # Errors
+    /// As [`Machine::new`].
+    pub fn resting(
+        program: Arc<Program>,
+        constants: impl Into<Constants>,
+        state: Arena,
+        pool: Arc<Pool>,
+    ) -> Result<Machine> {
+        let stages = StageShares::all(&program, pool.threads());
         let machine = Machine {
             program,
-            constants,
+            constants: constants.into(),
             state,
-            work,
-            scratch,
+            memory: Memory::default(),
             pool,
             stages,
             gate: Gate::default(),
         };
-        machine.check_arenas()?;
+        machine.check_arenas(&EVERY_ARENA[..3])?;
         Ok(machine)
     }
 
@@ -193,10 +208,11 @@ impl Machine {
     /// The arena `space`, for reading; of tiles, what the first thread's left behind.
     pub fn arena(&self, space: Space) -> &Arena {
         match space {
-            Space::Constants => &self.constants,
+            Space::Constants => &self.constants.own,
+            Space::Shared => &self.constants.shared,
             Space::State => &self.state,
-            Space::Work => &self.work,
-            Space::Tile => &self.scratch[0],
+            Space::Work => &self.memory.work,
+            Space::Tile => &self.memory.scratch[0],
         }
     }
 
@@ -207,7 +223,19 @@ impl Machine {
 
     /// The work arena, for writing. It may be replaced by one that is as long.
     pub fn work_mut(&mut self) -> &mut Arena {
-        &mut self.work
+        &mut self.memory.work
+    }
+
+    /// Takes the memory away, for another machine. This one can run again when it has been given
+    /// some; what it held is lost then, inputs included.
+    pub fn take_memory(&mut self) -> Memory {
+        std::mem::take(&mut self.memory)
+    }
+
+    /// Gives the machine memory to run in, enlarged where its program needs more.
+    pub fn give_memory(&mut self, memory: Memory) {
+        self.memory = memory;
+        self.memory.fit(&self.program, self.pool.threads());
     }
 
     /// Ends the machine and gives its state back.
@@ -218,7 +246,8 @@ impl Machine {
     /// Runs all stages once. Allocates nothing.
     ///
     /// # Panics
-    /// When a kernel panics, or when an arena was replaced by a shorter one.
+    /// When a kernel panics, when an arena was replaced by a shorter one, or when the memory was
+    /// taken.
     pub fn run(&mut self) {
         self.execute(Watch::Nothing);
     }
@@ -247,8 +276,8 @@ impl Machine {
         Trace::new(&self.program, self.pool.threads(), clock)
     }
 
-    fn check_arenas(&self) -> Result<()> {
-        for space in [Space::Constants, Space::State, Space::Work] {
+    fn check_arenas(&self, spaces: &[Space]) -> Result<()> {
+        for &space in spaces {
             let (needed, found) = (self.program.lengths().of(space), self.arena(space).len());
             if found < needed {
                 return Err(KernelError::ArenaShort {
@@ -262,8 +291,12 @@ impl Machine {
     }
 
     fn execute(&mut self, watch: Watch<'_>) {
-        self.check_arenas()
+        self.check_arenas(&EVERY_ARENA)
             .expect("arenas are replaced only by ones as long");
+        assert!(
+            self.memory.has_scratch(&self.program, self.pool.threads()),
+            "a machine whose memory was taken runs only when it got some again"
+        );
         for stage in &self.stages {
             stage.done.0.store(0, Ordering::Relaxed);
             stage.chains.iter().for_each(Shares::reset);
@@ -271,9 +304,10 @@ impl Machine {
         let floor = Floor {
             machine: self,
             bases: [
-                self.constants.base(),
+                self.constants.own.base(),
+                self.constants.shared.base(),
                 self.state.base(),
-                self.work.base(),
+                self.memory.work.base(),
                 // Only tiles have this memory, and each brings its own.
                 std::ptr::null_mut(),
             ],
@@ -330,7 +364,7 @@ impl Floor<'_> {
     fn run_stage(&self, stage: usize, thread: usize) -> usize {
         let shares = &self.machine.stages[stage];
         let chains = &self.machine.program.stages()[stage].chains;
-        let threads = self.machine.scratch.len();
+        let threads = self.machine.memory.scratch.len();
         let mut done = 0;
         for victim in (thread..threads).chain(0..thread) {
             let mut call = shares.first_call;
@@ -346,7 +380,7 @@ impl Floor<'_> {
     }
 
     fn run_items(&self, chain: &Chain, first_call: usize, thread: usize, items: Range<usize>) {
-        let scratch = &self.machine.scratch[thread];
+        let scratch = &self.machine.memory.scratch[thread];
         let mut number = first_call;
         for call in &chain.calls {
             let cx = Run {

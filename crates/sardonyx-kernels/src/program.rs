@@ -6,11 +6,13 @@ use crate::arena::ALIGN_BYTES;
 use crate::{Call, Chain, Kernel, KernelError, OperandSpec, Region, RegionProblem, Result};
 use crate::{Space, Stage};
 
-/// Bytes of the three arenas of a program.
+/// Bytes of the arenas of a program.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ArenaLengths {
     /// Bytes of [`Space::Constants`].
     pub constants: usize,
+    /// Bytes of [`Space::Shared`].
+    pub shared: usize,
     /// Bytes of [`Space::State`].
     pub state: usize,
     /// Bytes of [`Space::Work`].
@@ -22,6 +24,7 @@ impl ArenaLengths {
     pub const fn of(self, space: Space) -> usize {
         match space {
             Space::Constants => self.constants,
+            Space::Shared => self.shared,
             Space::State => self.state,
             Space::Work => self.work,
             Space::Tile => 0,
@@ -161,7 +164,7 @@ fn check_region(
             arena,
         });
     }
-    if spec.access.writes() && region.space == Space::Constants {
+    if spec.access.writes() && region.space.is_constant() {
         return Err(RegionProblem::Constant);
     }
     Ok(())

@@ -124,10 +124,11 @@ impl Tiles {
         for (operand, place) in operands.iter_mut().zip(places) {
             *operand = place.map(|place| self.locate(cx, tile, place));
         }
-        let [constants, state, work, _] = cx.bases;
+        let mut bases = cx.bases;
+        bases[Space::Tile as usize] = cx.scratch;
         let kernel = &self.program.stages()[index].chains[0].calls[0].kernel;
         let own = Run {
-            bases: [constants, state, work, cx.scratch],
+            bases,
             operands: &operands[..places.len()],
             scratch: cx.scratch.wrapping_add(self.memory_len),
             scratch_len: cx.scratch_len - self.memory_len,

@@ -106,7 +106,7 @@ pub struct Hoisted {
 }
 
 /// A parameter that is to go through a chain of operators, taken out of the graph.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Packing {
     parameter: ValueId,
     tensor: Arc<Tensor>,
@@ -119,6 +119,16 @@ impl Packing {
     /// The value that the chain makes.
     pub fn packed(&self) -> ValueId {
         self.output
+    }
+
+    /// Whether `other` takes the same values through the same chain.
+    pub fn makes_same(&self, other: &Packing) -> bool {
+        let same_step = |((a, x), (b, y)): (&(Node, _), &(Node, _))| {
+            a.op_type == b.op_type && a.attributes == b.attributes && x == y
+        };
+        self.nodes.len() == other.nodes.len()
+            && self.nodes.iter().zip(&other.nodes).all(same_step)
+            && (Arc::ptr_eq(&self.tensor, &other.tensor) || self.tensor == other.tensor)
     }
 
     /// The parameter's new tensor and its layout.
@@ -146,15 +156,17 @@ impl Packing {
     /// # Panics
     /// When `out` has another length.
     pub fn run_into(self, out: &mut [f32]) -> Result<()> {
-        let mut packing = self;
-        let last = packing.nodes.pop();
-        let (tensor, _) = packing.run()?;
-        let values = tensor.values::<f32>()?;
-        match last {
-            Some((node, _)) => pack_into(&node, tensor.shape(), values, out)?,
-            None => out.copy_from_slice(values),
+        let Packing { nodes, tensor, .. } = self;
+        let mut tensor = tensor;
+        let Some(((last, _), before)) = nodes.split_last() else {
+            out.copy_from_slice(tensor.values::<f32>()?);
+            return Ok(());
+        };
+        for (node, constant) in before {
+            let inputs = [Some(tensor.as_ref()), constant.as_ref()];
+            tensor = Arc::new(run(node, &inputs[..node.inputs.len()])?);
         }
-        Ok(())
+        pack_into(last, tensor.shape(), tensor.values::<f32>()?, out)
     }
 
     /// Whether [`Packing::run_into`] does for it.

@@ -179,7 +179,7 @@ fn plan(
             return Ok(None);
         }
     }
-    let layout = Layout::new(&buffers, calls.calls.len());
+    let layout = Layout::new(&buffers, calls.calls.len(), &BTreeMap::new());
     let mut tile_calls = Vec::with_capacity(calls.calls.len());
     for (call, used) in calls.calls.into_iter().zip(&calls.operands) {
         let mut place = |buffer: usize| operands.place(&buffers, &layout, buffers.root(buffer));

@@ -82,13 +82,13 @@ impl Servable {
     ) -> Result<Servable> {
         let start = crate::clock::now();
         let graph = read(path)?;
-        let mut first = session(&graph, &options.pool)?;
+        let mut first = session(graph, &options.pool)?;
         let mut signature = Signature::of(first.graph())?;
         if options.batch.max_batch_size <= 1 {
             signature.is_batched = false;
         }
         let lanes = lanes(&mut first, &signature, options)?;
-        let sessions = sessions(first, &graph, lanes)?;
+        let sessions = sessions(first, lanes)?;
         let read_and_planned = start.elapsed();
         let mut runners = Vec::new();
         for session in sessions {
@@ -200,10 +200,10 @@ fn read(path: &Path) -> Result<Graph> {
     Ok(graph)
 }
 
-fn session(graph: &Graph, pool: &Arc<Pool>) -> Result<Session> {
+fn session(graph: Graph, pool: &Arc<Pool>) -> Result<Session> {
     let mut options = SessionOptions::new(Arc::clone(pool));
     options.max_plans = runner::MAX_PLANS;
-    Session::new(graph.clone(), options)
+    Session::new(graph, options)
         .map_err(|error| ServeError::new(Code::FailedPrecondition, error.to_string()))
 }
 
@@ -221,12 +221,11 @@ fn lanes(first: &mut Session, signature: &Signature, options: &ServableOptions) 
 }
 
 /// A session for each lane. With several lanes each runs on its own thread alone.
-fn sessions(first: Session, graph: &Graph, lanes: usize) -> Result<Vec<Session>> {
+fn sessions(first: Session, lanes: usize) -> Result<Vec<Session>> {
     if lanes == 1 {
         return Ok(vec![first]);
     }
-    drop(first);
     // A pool serves one caller at a time, so each lane has one of its own.
     let alone = || Pool::new(1).map(Arc::new).map_err(internal);
-    (0..lanes).map(|_| session(graph, &alone()?)).collect()
+    (0..lanes).map(|_| Ok(first.sibling(alone()?))).collect()
 }
