@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use flate2::Compression;
-use flate2::write::GzEncoder;
+use flate2::write::{GzEncoder, ZlibEncoder};
 use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{HeaderMap, Response};
@@ -24,6 +24,7 @@ const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Packing {
     None,
+    Deflate,
     Gzip,
 }
 
@@ -35,10 +36,11 @@ impl Packing {
     pub(super) fn of(headers: &HeaderMap) -> Result<Packing> {
         match text(headers, "grpc-encoding") {
             None | Some("identity") => Ok(Packing::None),
+            Some("deflate") => Ok(Packing::Deflate),
             Some("gzip") => Ok(Packing::Gzip),
             Some(other) => Err(ServeError::new(
                 Code::Unimplemented,
-                format!("grpc-encoding '{other}'; hint: gzip or identity"),
+                format!("grpc-encoding '{other}'; hint: gzip, deflate or identity"),
             )),
         }
     }
@@ -46,6 +48,7 @@ impl Packing {
     fn name(self) -> &'static str {
         match self {
             Packing::None => "identity",
+            Packing::Deflate => "deflate",
             Packing::Gzip => "gzip",
         }
     }
@@ -167,11 +170,8 @@ pub(super) fn framed(message: &impl Message, packing: Packing) -> Result<Bytes> 
     message
         .encode(&mut bytes)
         .map_err(|error| ServeError::new(Code::Internal, error.to_string()))?;
-    if packing == Packing::Gzip && length >= MIN_PACKED_BYTES {
-        let mut packer = GzEncoder::new(vec![0; PREFIX_BYTES], Compression::fast());
-        let packed = packer
-            .write_all(&bytes[PREFIX_BYTES..])
-            .and_then(|()| packer.finish());
+    if packing != Packing::None && length >= MIN_PACKED_BYTES {
+        let packed = packed(&bytes[PREFIX_BYTES..], packing);
         bytes = packed.map_err(|error| ServeError::new(Code::Internal, error.to_string()))?;
         bytes[0] = 1;
     }
@@ -179,6 +179,19 @@ pub(super) fn framed(message: &impl Message, packing: Packing) -> Result<Bytes> 
         .map_err(|_| ServeError::new(Code::ResourceExhausted, "the answer is larger than 4 GiB"))?;
     bytes[1..PREFIX_BYTES].copy_from_slice(&length.to_be_bytes());
     Ok(bytes.into())
+}
+
+/// A packed message after room for its prefix.
+fn packed(message: &[u8], packing: Packing) -> std::io::Result<Vec<u8>> {
+    let (room, level) = (vec![0; PREFIX_BYTES], Compression::fast());
+    if packing == Packing::Deflate {
+        let mut packer = ZlibEncoder::new(room, level);
+        packer.write_all(message)?;
+        return packer.finish();
+    }
+    let mut packer = GzEncoder::new(room, level);
+    packer.write_all(message)?;
+    packer.finish()
 }
 
 /// The head of an answer whose messages may be packed so.
@@ -190,7 +203,7 @@ pub(super) fn head(body: Body, packing: Packing) -> Response<Body> {
         let name = HeaderValue::from_static(packing.name());
         headers.insert("grpc-encoding", name);
     }
-    let known = HeaderValue::from_static("identity,gzip");
+    let known = HeaderValue::from_static("identity,deflate,gzip");
     headers.insert("grpc-accept-encoding", known);
     response
 }
@@ -246,14 +259,17 @@ mod tests {
         let plain = framed(&message, Packing::None).expect("small");
         assert_eq!(prefix(&plain), Some((false, plain.len() - 5)));
         assert_eq!(HealthCheckRequest::decode(&plain[5..]), Ok(message.clone()));
-        let packed = framed(&message, Packing::Gzip).expect("small");
-        assert_eq!(prefix(&packed), Some((true, packed.len() - 5)));
         let limits = Limits::default();
-        let received = Received::whole(packed, &limits).expect("within limits");
-        let received = received
-            .unpacked_from(5, Some("gzip"), &limits)
-            .expect("packed well");
-        assert_eq!(HealthCheckRequest::decode(received.bytes), Ok(message));
+        for packing in [Packing::Gzip, Packing::Deflate] {
+            let packed = framed(&message, packing).expect("small");
+            assert_eq!(prefix(&packed), Some((true, packed.len() - 5)));
+            let received = Received::whole(packed, &limits).expect("within limits");
+            let received = received
+                .unpacked_from(5, Some(packing.name()), &limits)
+                .expect("packed well");
+            let found = HealthCheckRequest::decode(received.bytes);
+            assert_eq!(found, Ok(message.clone()));
+        }
         assert_eq!(prefix(&[0; 4]), None);
     }
 

@@ -226,7 +226,9 @@ async fn kserve_method<'c>(mut call: Call<'c>, method: &str) -> Result<Asked<'c>
 }
 
 async fn repository_method(mut call: Call<'_>, method: &str) -> Result<Option<Answer>> {
-    use kserve::grpc::{index, load, log_settings, shared_memory, trace_setting, unload};
+    use kserve::grpc::{
+        index, load, log_settings, no_regions, shared_memory, trace_setting, unload,
+    };
     let doors = call.doors;
     Ok(Some(match method {
         "RepositoryIndex" => {
@@ -254,6 +256,10 @@ async fn repository_method(mut call: Call<'_>, method: &str) -> Result<Option<An
             let asked = call.read().await?;
             call.reply(&shared_memory(call.exchange, &asked)?)?
         }
+        "SystemSharedMemoryRegister"
+        | "SystemSharedMemoryUnregister"
+        | "CudaSharedMemoryRegister"
+        | "CudaSharedMemoryUnregister" => return Err(no_regions()),
         _ => return Ok(None),
     }))
 }

@@ -238,3 +238,9 @@ pub(in crate::doors) fn shared_memory(
     exchange.authorise(Right::Metadata, None)?;
     Ok(SystemSharedMemoryStatusResponse::default())
 }
+
+/// That regions of shared memory cannot be registered.
+pub(in crate::doors) fn no_regions() -> ServeError {
+    let message = "regions of shared memory are not taken; hint: send tensors";
+    ServeError::new(Code::Unimplemented, message)
+}

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use sardonyx_tensor::Tensor;
-use sardonyx_wire::kserve::{InferReply, InferRequest, ReplyOutput, classify};
+use sardonyx_wire::kserve::{InferReply, InferRequest, ReplyOutput, classify, datatype};
+use sardonyx_wire::{TensorSpec, Value};
 
 use super::super::run::Question;
 use crate::error::{Result, ServeError};
@@ -57,6 +58,10 @@ fn check_inputs(servable: &Servable, request: &InferRequest) -> Result<()> {
         let message = format!("unexpected inference input '{name}' for model '{model}'");
         return Err(ServeError::invalid(message));
     }
+    for input in &request.inputs {
+        let spec = specs.iter().find(|spec| spec.name == input.name);
+        spec.map_or(Ok(()), |spec| check_kind(spec, &input.value, model))?;
+    }
     let is_given = |name: &str| request.inputs.iter().any(|input| input.name == name);
     let missing: Vec<String> = specs
         .iter()
@@ -84,11 +89,23 @@ fn check_inputs(servable: &Servable, request: &InferRequest) -> Result<()> {
     )))
 }
 
+/// The element type of an input, in the protocol's names.
+fn check_kind(spec: &TensorSpec, value: &Value, model: &str) -> Result<()> {
+    let is_file = spec.takes_bytes && matches!(value, Value::Bytes(_));
+    if is_file || value.dtype() == spec.dtype {
+        return Ok(());
+    }
+    let (name, found, wanted) = (&spec.name, datatype(value.dtype()), datatype(spec.dtype));
+    Err(ServeError::invalid(format!(
+        "inference input '{name}' data-type is '{found}', but model '{model}' expects '{wanted}'"
+    )))
+}
+
 fn wishes(servable: &Servable, request: &InferRequest) -> Result<Vec<Wish>> {
     let signature = servable.signature();
     if request.outputs.is_empty() {
         let all = signature.outputs.iter().enumerate();
-        let wish = |(index, spec): (usize, &sardonyx_wire::TensorSpec)| Wish {
+        let wish = |(index, spec): (usize, &TensorSpec)| Wish {
             index,
             is_binary: request.is_binary(&spec.name),
             classes: 0,

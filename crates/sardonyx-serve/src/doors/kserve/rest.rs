@@ -154,8 +154,7 @@ impl Asked<'_> {
                 "register" | "unregister",
             ] => {
                 self.post()?;
-                let message = "regions of shared memory are not taken; hint: send tensors";
-                Err(ServeError::new(Code::Unimplemented, message).into())
+                Err(grpc::no_regions().into())
             }
             _ => Err(not_found()),
         }

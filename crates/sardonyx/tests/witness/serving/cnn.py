@@ -1,6 +1,6 @@
 """Real clients of TensorFlow Serving and of Triton ask a server; ONNX Runtime says what is right.
 
-    serving.py MODEL.onnx NAME HTTP_ADDRESS GRPC_ADDRESS
+    cnn.py MODEL.onnx NAME HTTP_ADDRESS GRPC_ADDRESS
 """
 import concurrent.futures
 import json
