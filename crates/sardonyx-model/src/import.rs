@@ -6,9 +6,11 @@ use std::sync::Arc;
 use sardonyx_ir::named::{NamedGraph, NamedModel, NamedNode, NamedTensor, NamedValue, assemble};
 use sardonyx_ir::{Graph, ModelInfo};
 use sardonyx_onnx::proto::{
-    GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, ValueInfoProto,
+    GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
+    ValueInfoProto,
 };
 use sardonyx_onnx::{OnnxError, sparse_from_proto, tensor_from_proto};
+use sardonyx_tensor::spread;
 
 use crate::attribute::{self, Problem};
 use crate::error::{ModelError, Result};
@@ -65,7 +67,7 @@ pub fn import(model: &ModelProto) -> Result<Graph> {
 
 /// A graph by names. Unless `inputs_have_defaults`, inputs with an initializer are constants.
 pub(crate) fn graph(proto: &GraphProto, inputs_have_defaults: bool) -> Result<NamedGraph> {
-    let dense = proto.initializer.iter().map(initializer);
+    let dense = spread(&proto.initializer, raw_bytes, initializer);
     let sparse = proto.sparse_initializer.iter().map(|sparse| {
         let values = sparse.values.as_ref();
         let name = values.map(|values| values.name().to_owned());
@@ -76,7 +78,7 @@ pub(crate) fn graph(proto: &GraphProto, inputs_have_defaults: bool) -> Result<Na
             metadata: BTreeMap::new(),
         })
     });
-    let initializers: Vec<NamedTensor> = dense.chain(sparse).collect::<Result<_>>()?;
+    let initializers: Vec<NamedTensor> = dense.into_iter().chain(sparse).collect::<Result<_>>()?;
     let mut inputs = values("input", &proto.input)?;
     let mut between = hints(&proto.value_info)?;
     if !inputs_have_defaults {
@@ -102,7 +104,11 @@ pub(crate) fn graph(proto: &GraphProto, inputs_have_defaults: bool) -> Result<Na
     })
 }
 
-fn initializer(proto: &sardonyx_onnx::proto::TensorProto) -> Result<NamedTensor> {
+fn raw_bytes(proto: &TensorProto) -> usize {
+    proto.raw_data.as_ref().map_or(0, |raw| raw.len())
+}
+
+fn initializer(proto: &TensorProto) -> Result<NamedTensor> {
     Ok(NamedTensor {
         name: proto.name().to_owned(),
         tensor: Arc::new(tensor_from_proto(proto)?),

@@ -9,11 +9,14 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
+use prost::bytes::Bytes;
 use rustix::fs::{FileType, Mode, OFlags, openat};
 use rustix::io::Errno;
+use sardonyx_tensor::spread;
 
 use crate::error::{ExternalError, OnnxError, Result, shortened};
 
@@ -26,6 +29,12 @@ const FILE_FLAGS: OFlags = OFlags::RDONLY
 const FOLDER_FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::CLOEXEC)
     .union(OFlags::DIRECTORY);
+
+/// Bytes from which on a file gets memory of large pages.
+const LARGE_BYTES: usize = 4 << 20;
+
+/// Bytes that a thread reads at a time.
+const PIECE_BYTES: usize = 2 << 20;
 
 /// An open folder.
 #[derive(Debug)]
@@ -143,7 +152,7 @@ impl OpenFile {
     ///
     /// # Errors
     /// When the file is empty, or has more than `max` bytes.
-    pub(crate) fn read_all(self, path: &Path, max: u64) -> Result<Vec<u8>> {
+    pub(crate) fn read_all(self, path: &Path, max: u64) -> Result<Bytes> {
         let too_large = |bytes| OnnxError::TooLarge {
             what: path.display().to_string(),
             bytes,
@@ -152,6 +161,9 @@ impl OpenFile {
         };
         if self.size > max {
             return Err(too_large(self.size));
+        }
+        if let Some(bytes) = self.read_large() {
+            return bytes.map_err(|source| OnnxError::io("read", path, source));
         }
         // One byte more than allowed tells a file that grew since it was opened.
         let bytes = read_up_to(&self.file, self.size, max.saturating_add(1))
@@ -163,7 +175,31 @@ impl OpenFile {
             let path = path.to_owned();
             return Err(OnnxError::EmptyFile { path });
         }
-        Ok(bytes)
+        Ok(Bytes::from(bytes))
+    }
+
+    /// Reads a large file as long as it was when it was opened, on several threads and to memory
+    /// of large pages: small ones cost several times as much to touch as to fill. `None` for a
+    /// small file, and where there is no such memory.
+    fn read_large(&self) -> Option<std::io::Result<Bytes>> {
+        let size = usize::try_from(self.size).ok()?;
+        if size < LARGE_BYTES {
+            return None;
+        }
+        let mut map = memmap2::MmapMut::map_anon(size).ok()?;
+        #[cfg(target_os = "linux")]
+        let _advice_is_optional = map.advise(memmap2::Advice::HugePage);
+        let pieces = map.chunks_mut(PIECE_BYTES).map(Mutex::new);
+        let pieces: Vec<(usize, Mutex<&mut [u8]>)> = pieces.enumerate().collect();
+        let read = |(index, piece): &(usize, Mutex<&mut [u8]>)| {
+            let mut piece = piece.lock().unwrap_or_else(PoisonError::into_inner);
+            let offset = (index * PIECE_BYTES) as u64;
+            self.file.read_exact_at(&mut piece, offset)
+        };
+        let read = spread(&pieces, |_| PIECE_BYTES, read);
+        let read: std::io::Result<()> = read.into_iter().collect();
+        drop(pieces);
+        Some(read.map(|()| Bytes::from_owner(map)))
     }
 }
 

@@ -64,8 +64,7 @@ pub fn load(path: &Path, options: &LoadOptions) -> Result<Loaded> {
     let bytes = folder
         .open_named(name)?
         .read_all(path, options.max_file_bytes)?;
-    decode_in(Bytes::from(bytes), Some(&folder), options)
-        .map_err(|error| error.at(path.display().to_string()))
+    decode_in(bytes, Some(&folder), options).map_err(|error| error.at(path.display().to_string()))
 }
 
 /// Decodes a model. External data is read from `folder`; without one, it is refused.

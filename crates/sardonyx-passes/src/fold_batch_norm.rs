@@ -4,7 +4,7 @@
 
 use sardonyx_ir::{Attr, Graph, Node, NodeId, Patch, Producer, ValueId};
 use sardonyx_ops::Result;
-use sardonyx_tensor::Tensor;
+use sardonyx_tensor::{Tensor, spread};
 
 /// Patches that fold each `BatchNormalization` in inference mode into the `Conv` or `Gemm` before
 /// it, where nothing else reads that one's output and all weights are constant.
@@ -13,7 +13,7 @@ use sardonyx_tensor::Tensor;
 /// When a node's attributes are malformed.
 pub fn fold_batch_norm(graph: &Graph) -> Result<Vec<Patch>> {
     let (producers, consumers) = (graph.producers(), graph.consumers());
-    let mut patches = Vec::new();
+    let mut pairs = Vec::new();
     for (id, norm) in graph.nodes() {
         if !norm.is("BatchNormalization") || norm.flag("training_mode", false)? {
             continue;
@@ -23,11 +23,18 @@ pub fn fold_batch_norm(graph: &Graph) -> Result<Vec<Patch>> {
             continue;
         };
         let only_reader = consumers[input.index()].len() == 1 && !graph.outputs.contains(&input);
-        if only_reader && let Some(patch) = fold(graph, source, id, norm)? {
-            patches.push(patch);
+        if only_reader {
+            pairs.push((source, id));
         }
     }
-    Ok(patches)
+    let bytes = |(source, _): &(NodeId, _)| {
+        let weight = graph.node(*source).input(1);
+        let weight = weight.and_then(|id| graph.constant(id));
+        weight.map_or(0, |weight| weight.size_bytes())
+    };
+    let fold = |&(source, id): &(NodeId, NodeId)| fold(graph, source, id, graph.node(id));
+    let patches = spread(&pairs, bytes, fold).into_iter();
+    patches.filter_map(Result::transpose).collect()
 }
 
 fn fold(graph: &Graph, source: NodeId, id: NodeId, norm: &Node) -> Result<Option<Patch>> {

@@ -12,6 +12,7 @@ mod error;
 pub mod limits;
 mod rng;
 mod shape;
+mod spread;
 mod tensor;
 
 pub use dtype::DType;
@@ -19,4 +20,5 @@ pub use error::{Result, TensorError};
 pub use half::{bf16, f16};
 pub use rng::Philox;
 pub use shape::{broadcast_shapes, broadcast_strides, element_count, strides, unravel};
+pub use spread::spread;
 pub use tensor::{Data, Element, Tensor};

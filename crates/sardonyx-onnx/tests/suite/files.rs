@@ -98,6 +98,25 @@ fn a_file_is_replaced_whole() {
 }
 
 #[test]
+fn large_files_are_read_whole() {
+    let folder = playground("large");
+    let values: Vec<f32> = (0..1_700_003).map(|index| index as f32).collect();
+    let model = model_with(raw_floats("w", &[1_700_003], &values));
+    let loaded = read_in(&folder, &model).unwrap();
+    assert!(loaded.file_bytes > 6 << 20);
+    assert_eq!(loaded.model, model);
+    let options = LoadOptions {
+        max_file_bytes: loaded.file_bytes - 1,
+        ..LoadOptions::default()
+    };
+    let error = load(&folder.join("model.onnx"), &options).unwrap_err();
+    assert!(
+        matches!(error.root(), OnnxError::TooLarge { .. }),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_failed_write_leaves_nothing() {
     let folder = playground("failed");
     fs::create_dir_all(folder.join("model.onnx/inside")).unwrap();
