@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use sardonyx_kernels::Pool;
 use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::cache::Cache;
@@ -121,9 +122,9 @@ pub fn serve(
     ended
 }
 
-/// Ends when the process is told to: SIGTERM or SIGINT.
+/// Ends when the process is told to: SIGTERM or SIGINT. From then on a second signal ends the
+/// process at once, with the exit code that shells give for it. Run it on the server's runtime.
 pub async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
     let (term, int) = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),
@@ -132,9 +133,19 @@ pub async fn stop_signal() {
         // Without handlers the system's own way to end stays.
         return std::future::pending().await;
     };
+    either(&mut term, &mut int).await;
+    tokio::spawn(async move {
+        let number = either(&mut term, &mut int).await;
+        #[expect(clippy::exit, reason = "whoever asks twice does not want to wait")]
+        std::process::exit(128 + number);
+    });
+}
+
+/// The number of the signal that comes next.
+async fn either(term: &mut Signal, int: &mut Signal) -> i32 {
     tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
+        _ = term.recv() => SignalKind::terminate().as_raw_value(),
+        _ = int.recv() => SignalKind::interrupt().as_raw_value(),
     }
 }
 

@@ -5,12 +5,13 @@ use std::io::Read;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use flate2::read::{GzDecoder, ZlibDecoder};
+use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
 use hyper::{HeaderMap, StatusCode};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::super::run::unhurried;
 use super::Limits;
 use super::activity::Running;
 use super::limits::Share;
@@ -156,15 +157,23 @@ fn too_large(most: usize) -> BodyError {
     BodyError::new(status, Code::ResourceExhausted, message)
 }
 
+/// How much larger an unpacked body may well be.
+const USUAL_RATIO: usize = 100;
+
 fn unpack(packed: Bytes, encoding: Option<&str>, most: usize, share: &mut Share) -> Result<Bytes> {
     let encoding = encoding.map_or("identity", str::trim);
     let is = |name: &str| encoding.eq_ignore_ascii_case(name);
+    let likely = packed.len().saturating_mul(USUAL_RATIO);
     if is("identity") || encoding.is_empty() {
         Ok(packed)
     } else if is("gzip") || is("x-gzip") {
-        inflate(GzDecoder::new(&packed[..]), most, share)
+        unhurried(likely, || {
+            inflate(MultiGzDecoder::new(&packed[..]), most, share)
+        })
     } else if is("deflate") {
-        inflate(ZlibDecoder::new(&packed[..]), most, share)
+        unhurried(likely, || {
+            inflate(ZlibDecoder::new(&packed[..]), most, share)
+        })
     } else {
         let message = format!("content-encoding '{encoding}'; hint: gzip, deflate or none");
         let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;

@@ -1,6 +1,10 @@
 //! A server as clients meet it: a process of its own, asked by programs that are not sardonyx.
 
+mod abuse;
 mod clients;
+mod drain;
+mod load;
+mod security;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;

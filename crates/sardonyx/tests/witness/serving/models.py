@@ -76,10 +76,10 @@ def learned(folder):
     weights = [constant("w", random.normal(size=(2, 1))), constant("b", [0.5])]
     nodes = [helper.make_node("Gemm", ["x", "w", "b"], ["y"])]
     save(folder, "line", 1, nodes, [value("x", ["N", 2])], [value("y", ["N", 1])], weights)
-    nodes, weights, fed = [], [], "x"
-    for layer in range(8):
-        weights.append(constant(f"w{layer}", random.normal(size=(512, 512)) / 22.6))
-        nodes.append(helper.make_node("MatMul", [fed, f"w{layer}"], [f"m{layer}"]))
+    weights = [constant(f"w{layer}", random.normal(size=(512, 512)) / 16) for layer in range(4)]
+    nodes, fed = [], "x"
+    for layer in range(32):
+        nodes.append(helper.make_node("MatMul", [fed, f"w{layer % 4}"], [f"m{layer}"]))
         nodes.append(helper.make_node("Relu", [f"m{layer}"], [f"r{layer}"]))
         fed = f"r{layer}"
     nodes[-1].output[0] = "y"
