@@ -54,6 +54,14 @@ fn one_output_is_bare() {
         body(Format::Row, &[("y", &none)]),
         "{\n    \"predictions\": []\n}"
     );
+    let texts = tensor::<String>(&[0, 1, 2], vec![]);
+    assert_eq!(
+        body(Format::Row, &[("x", &none), ("y", &texts)]),
+        "{\n    \"predictions\": []\n}"
+    );
+    let one = tensor(&[1, 2], vec![1i32, 2]);
+    let mixed = encode_predict(Format::Row, &[("x", &none), ("y", &one)]);
+    assert_refused(mixed, "inconsistent batch size");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! What a real Triton answered (`tests/golden/triton.py` recorded it), and where we differ and why.
+//! What a real Triton answered (`tests/golden/triton.py` recorded it), and where we differ and why;
+//! `docs/serving-differences.md` has the same list for people.
 
 use serde_json::{Value, json};
 
@@ -20,9 +21,14 @@ const DIFFERENCES: [(usize, u16, Option<&str>, &str); 16] = [
         18,
         404,
         Some("failed to load 'nope', failed to poll from model repository"),
-        "not our fault",
+        "a model that is not there is no fault of the server",
     ),
-    (25, 200, None, "metrics are on the same port"),
+    (
+        25,
+        200,
+        None,
+        "metrics are on every port; Triton has one for them",
+    ),
     (
         26,
         400,
@@ -81,7 +87,7 @@ const DIFFERENCES: [(usize, u16, Option<&str>, &str); 16] = [
         50,
         400,
         Some("unexpected size for input 'x', expecting 4 additional bytes"),
-        "the model is in the path",
+        "the message leaves out the model, which the path names",
     ),
 ];
 
@@ -223,6 +229,23 @@ async fn answers_are_tritons_but_for_what_is_listed() {
         }
     }
     assert_eq!(used.len(), DIFFERENCES.len());
+    let document = include_str!("../../../../../docs/serving-differences.md");
+    for (number, status, _, why) in DIFFERENCES {
+        let Value::Object(pair) = &golden[number] else {
+            panic!("an object");
+        };
+        let text = |name: &str| pair[name].as_str().expect("text");
+        let (asked, theirs) = (
+            format!("{} {}", text("method"), text("path")),
+            &pair["status"],
+        );
+        let row = format!("| {number} | `{asked}` | {theirs} | {status} | {why} |");
+        assert!(document.contains(&row), "the document has no row {row}");
+    }
+    let rows = document
+        .lines()
+        .filter(|line| line.starts_with("| ") && line.contains(" | `"));
+    assert_eq!(rows.count(), DIFFERENCES.len(), "rows of the document");
     let needless: Vec<_> = used.iter().filter(|(_, is_same)| *is_same).collect();
     assert!(needless.is_empty(), "no difference any more: {needless:?}");
     assert_eq!(golden[30]["path"], PATH);
