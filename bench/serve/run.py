@@ -200,7 +200,7 @@ def running(name: str, options: argparse.Namespace, probe: Body) -> Iterator[int
                         break
                 if process.poll() is not None or time.monotonic() > start + READY_SECONDS:
                     log.seek(0)
-                    raise Failed(f"{name} does not answer: {log.read()[-400:].strip()}")
+                    raise Failed(f"{name} does not answer: {log.read()[-2000:].strip()}")
                 time.sleep(0.05)
             yield port
         finally:
