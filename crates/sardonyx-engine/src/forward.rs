@@ -9,7 +9,7 @@ use sardonyx_kernels::Isa;
 use sardonyx_passes::{
     FuseFor, Hoisted, Packing, apply, apply_until_stable, channels_last, drop_inference_only,
     fold_batch_norm, fold_constants, fuse, fuse_gradients, hoist, hoist_later, lift_constants,
-    remove_dead_code, sink_transposes, to_dense, to_recurrent,
+    remake_values, remove_dead_code, sink_transposes, to_dense, to_recurrent,
 };
 
 use crate::Result;
@@ -121,6 +121,7 @@ pub fn prepare_backward(graph: &mut Graph) -> Result<()> {
     apply_until_stable(graph, sink_transposes)?;
     remove_dead_code(graph)?;
     apply_until_stable(graph, fuse_gradients)?;
+    apply(graph, remake_values)?;
     remove_dead_code(graph)?;
     sardonyx_ops::infer(graph)?;
     Ok(())

@@ -12,6 +12,7 @@ use sardonyx_engine::{
 };
 use sardonyx_ir::{Attr, Graph, ValueId};
 use sardonyx_ops::interpret;
+use sardonyx_ops::ops::batch_norm_nhwc;
 use sardonyx_passes::{FuseFor, Hoisted, differentiate, trim_outputs};
 use sardonyx_tensor::Tensor;
 
@@ -193,15 +194,15 @@ fn with_loss(graph: Graph) -> (Graph, Vec<ValueId>) {
     (net.graph, parameters)
 }
 
-/// A planned gradient graph with its outputs: those of the forward graph, then the gradients.
+/// A gradient graph for plans with its outputs: those of the forward graph, then the gradients.
 fn backward(
     (mut graph, parameters): (Graph, Vec<ValueId>),
-    options: &CompileOptions,
+    isa: Isa,
     batch: usize,
-) -> (Executable, Vec<Hoisted>) {
+) -> (Graph, Vec<Hoisted>) {
     let symbols = BTreeMap::from([("N".to_owned(), batch)]);
     let forward = ForwardOptions {
-        isa: options.isa,
+        isa,
         purpose: FuseFor::Training,
     };
     let variable: BTreeSet<ValueId> = parameters.iter().copied().collect();
@@ -219,8 +220,30 @@ fn backward(
     prepare_backward(&mut graph).expect("a sound graph");
     trim_outputs(&mut graph);
     sardonyx_ops::infer(&mut graph).expect("a sound graph");
-    let executable = Executable::compile(&graph, &[], options).expect("fixed shapes");
-    (executable, hoisted)
+    (graph, hoisted)
+}
+
+#[test]
+fn gradients_keep_nothing_of_an_activation_behind_a_batch_normalization() {
+    let mut remade = 0;
+    for (name, graph, ..) in nets::all() {
+        let (graph, _) = backward(with_loss(graph), Isa::Scalar, 4);
+        let consumers = graph.consumers();
+        let readers = |value: ValueId| consumers[value.index()].iter().map(|&id| graph.node(id));
+        for (_, node) in graph.nodes() {
+            if node.is_own("BatchNormNhwcGrad") {
+                remade += usize::from(node.output(batch_norm_nhwc::REMADE).is_some());
+            }
+            let is_activated = node.attributes.contains_key("activation");
+            let has_residual = node.input(batch_norm_nhwc::RESIDUAL).is_some();
+            if node.is_own("BatchNormNhwc") && is_activated && !has_residual {
+                let made = node.output(0).expect("it is read");
+                let kept = readers(made).find(|reader| reader.op_type.ends_with("Grad"));
+                assert_eq!(kept.map(|node| &node.op_type), None, "{name}");
+            }
+        }
+    }
+    assert!(remade > 0, "no net has a value that is made anew");
 }
 
 #[test]
@@ -248,7 +271,9 @@ fn planned_gradients_are_those_of_the_plain_graph() {
         let reached: Vec<ValueId> = reached.map(|(id, _)| *id).collect();
         for isa in Isa::available() {
             let options = CompileOptions::new(isa, pool());
-            let (mut executable, hoisted) = backward(with_loss(graph.clone()), &options, 4);
+            let (graph, hoisted) = backward(with_loss(graph.clone()), isa, 4);
+            let executable = Executable::compile(&graph, &[], &options);
+            let mut executable = executable.expect("fixed shapes");
             let missing = executable.host_operators();
             assert!(missing.is_empty(), "{name}: {missing:?}");
             executable.set_input(0, &x).expect("the declared input");

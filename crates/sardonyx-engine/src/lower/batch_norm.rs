@@ -3,7 +3,7 @@
 use sardonyx_kernels::{
     BatchFold, BatchGradFold, BatchGradSums, BatchMoments, BatchShape, Gate, Op,
 };
-use sardonyx_ops::ops::batch_norm_nhwc::{RESIDUAL, SAVED};
+use sardonyx_ops::ops::batch_norm_nhwc::{GRADIENT_BIAS, REMADE, RESIDUAL, SAVED};
 use sardonyx_ops::ops::batch_normalization::SAMPLE_VARIANCE;
 use sardonyx_ops::ops::gate::Activation;
 
@@ -111,11 +111,14 @@ fn saved(lowered: &mut Lowered, cx: &LowerCx<'_>, inputs: [Slot; 2]) -> Result<S
 }
 
 /// `slope dy + (x - mean) bend + shift`, where bend and shift come from two sums over the batch.
+/// What an activation made of `(x - mean) slope + bias` is written on the way where it is asked
+/// for: into the memory of `x`, if nothing else reads that.
 pub(super) fn gradient(cx: &LowerCx<'_>) -> Result<Option<Lowered>> {
     let activation = Activation::of(cx.node)?;
     let gate = Gate::of(kernel_activation(activation));
-    let value = cx.node.input(5);
-    if !cx.is_f32() || (value.is_some() && gate.is_none()) {
+    let (bias, remade) = (cx.node.input(GRADIENT_BIAS), cx.node.output(REMADE));
+    let is_known = bias.is_some() == gate.is_some() && (remade.is_none() || bias.is_some());
+    if !cx.is_f32() || !is_known {
         return Ok(None);
     }
     let mut lowered = Lowered::default();
@@ -128,7 +131,9 @@ pub(super) fn gradient(cx: &LowerCx<'_>) -> Result<Option<Lowered>> {
     let partials = lowered.temporary(shape.partials_len());
     let (x, dy) = (Slot::Value(cx.input(0)), Slot::Value(cx.input(2)));
     let sums = BatchGradSums::new(cx.isa, shape, gate.unwrap_or(Gate::RELU));
-    lowered.push(sums, vec![x, dy, statistics.mean, value.into(), partials]);
+    let gating = bias.map(|bias| [statistics.slope, Slot::Value(bias)]);
+    let [slope, bias] = gating.unwrap_or([Slot::Absent; 2]);
+    lowered.push(sums, vec![x, dy, statistics.mean, slope, bias, partials]);
     let [bend, shift] = [(); 2].map(|()| lowered.temporary(shape.channels));
     let operands = vec![
         partials,
@@ -143,16 +148,25 @@ pub(super) fn gradient(cx: &LowerCx<'_>) -> Result<Option<Lowered>> {
     let channels = [shape.channels];
     let mut fused = Fused::new(dims);
     let (x, mut dy) = (fused.value(cx, cx.input(0))?, fused.value(cx, cx.input(2))?);
-    if let Some(y) = value {
-        let y = fused.value(cx, y)?;
-        dy = fused.gate(activation, y, dy)?;
-    }
     let mean = fused.floats(statistics.mean, &channels)?;
     let [slope, bend, shift] =
         [statistics.slope, bend, shift].map(|slot| fused.floats(slot, &channels));
+    let (slope, bend, shift) = (slope?, bend?, shift?);
     let distance = fused.push(Op::Sub, &[x, mean])?;
-    let bent = fused.push(Op::MulAdd, &[distance, bend?, shift?])?;
-    let dx = fused.push(Op::MulAdd, &[slope?, dy, bent])?;
-    fused.finish(&mut lowered, cx, &[(dx, Slot::Value(cx.output(0)))])?;
+    let mut made = Vec::new();
+    if let Slot::Value(bias) = bias {
+        let bias = fused.value(cx, bias)?;
+        let argument = fused.push(Op::MulAdd, &[distance, slope, bias])?;
+        // Behind the gate, `x` and `dy` have been read: the value may go where they are.
+        dy = fused.gate(activation, argument, dy)?;
+        if let Some(remade) = remade {
+            let value = fused.activate(activation, argument)?;
+            made.push((value, Slot::Value(remade)));
+        }
+    }
+    let bent = fused.push(Op::MulAdd, &[distance, bend, shift])?;
+    let dx = fused.push(Op::MulAdd, &[slope, dy, bent])?;
+    made.insert(0, (dx, Slot::Value(cx.output(0))));
+    fused.finish(&mut lowered, cx, &made)?;
     Ok(Some(lowered))
 }

@@ -97,9 +97,9 @@ pub struct BatchMoments {
 /// Sums of `dy` and of `dy (x - mean)` of every channel, part by part.
 ///
 /// Operands: 0 `x`, 1 `dy` (read, f32, `[rows, channels]`), 2 `mean` (read, f32, one per channel),
-/// 3 `value` (read, f32, `[rows, channels]`, optional: the output of an activation that followed,
-/// whose gate `dy` goes through), 4 `partials` (written, as for [`BatchMoments`]), for
-/// [`super::BatchGradFold`].
+/// 3 `slope` and 4 `bias` (read, f32, one per channel, optional: where an activation followed,
+/// through whose gate at `(x - mean) slope + bias` `dy` goes), 5 `partials` (written, as for
+/// [`BatchMoments`]), for [`super::BatchGradFold`].
 #[derive(Debug)]
 pub struct BatchGradSums {
     shape: BatchShape,
@@ -113,8 +113,9 @@ struct Gradient {
     x: *const f32,
     dy: *const f32,
     mean: *const f32,
-    /// Null where it is absent.
-    value: *const f32,
+    /// Both null where there is no gate.
+    slope: *const f32,
+    bias: *const f32,
     gate: Gate,
 }
 
@@ -136,7 +137,8 @@ impl BatchMoments {
 }
 
 impl BatchGradSums {
-    /// Over rows of that shape. `gate` is that of the activation that made operand `value`.
+    /// Over rows of that shape. `gate` is that of the activation that followed, for which operands
+    /// `slope` and `bias` are there.
     pub fn new(isa: Isa, shape: BatchShape, gate: Gate) -> BatchGradSums {
         BatchGradSums {
             shape,
@@ -196,7 +198,8 @@ impl Kernel for BatchGradSums {
             OperandSpec::read("x", DType::F32, len),
             OperandSpec::read("dy", DType::F32, len),
             OperandSpec::read("mean", DType::F32, self.shape.channels),
-            OperandSpec::read("value", DType::F32, len).or_absent(),
+            OperandSpec::read("slope", DType::F32, self.shape.channels).or_absent(),
+            OperandSpec::read("bias", DType::F32, self.shape.channels).or_absent(),
             OperandSpec::write("partials", DType::F32, self.shape.partials_len()),
         ]
     }
@@ -208,20 +211,21 @@ impl Kernel for BatchGradSums {
     fn run(&self, cx: &Run<'_>, items: Range<usize>) {
         for item in items {
             let block = self.shape.block(item);
-            let value = cx.ptr::<f32>(3);
+            let is_gated = cx.has(3) && cx.has(4);
+            let gating = |operand| match is_gated {
+                true => cx.ptr::<f32>(operand).wrapping_add(block.channel),
+                false => std::ptr::null(),
+            };
             let of = Gradient {
                 x: cx.ptr::<f32>(0).wrapping_add(block.start),
                 dy: cx.ptr::<f32>(1).wrapping_add(block.start),
                 mean: cx.ptr::<f32>(2).wrapping_add(block.channel),
-                value: if cx.has(3) {
-                    value.wrapping_add(block.start)
-                } else {
-                    value
-                },
+                slope: gating(3),
+                bias: gating(4),
                 gate: self.gate,
             };
             // SAFETY: the block lies within the operands, and its sums are this item's own.
-            unsafe { (self.sweep)(&of, sums(cx, 4, block), block) };
+            unsafe { (self.sweep)(&of, sums(cx, 5, block), block) };
         }
     }
 }
@@ -327,15 +331,14 @@ unsafe fn gradient<S: Simd>(s: S, of: &Gradient, [plain, moved]: [*mut f32; 2], 
                     x: of.x.wrapping_add(start),
                     dy: of.dy.wrapping_add(start),
                     mean: of.mean.wrapping_add(at),
-                    value: of.value,
+                    slope: of.slope.wrapping_add(at),
+                    bias: of.bias.wrapping_add(at),
                     gate: of.gate,
                 };
                 let sums = [plain.add(at), moved.add(at)];
-                if of.value.is_null() {
+                if of.slope.is_null() {
                     gradient_tile::<S, N, false>(s, &tile, sums, size, count);
                 } else {
-                    let value = of.value.wrapping_add(start);
-                    let tile = Gradient { value, ..tile };
                     gradient_tile::<S, N, true>(s, &tile, sums, size, count);
                 }
             });
@@ -354,22 +357,27 @@ unsafe fn gradient_tile<S: Simd, const N: usize, const GATED: bool>(
 ) {
     let zero = s.splat(0.0);
     let mut sums = [[zero; 2]; N];
-    let mut means = [zero; N];
+    let (mut means, mut slopes, mut biases) = ([zero; N], [zero; N], [zero; N]);
     // SAFETY: the caller vouches for the rows and for `N` vectors of `count` lanes in each.
     unsafe {
-        for (lane, mean) in means.iter_mut().enumerate() {
-            *mean = load(s, count, of.mean.add(lane * S::LANES));
+        for lane in 0..N {
+            means[lane] = load(s, count, of.mean.add(lane * S::LANES));
+            if GATED {
+                slopes[lane] = load(s, count, of.slope.add(lane * S::LANES));
+                biases[lane] = load(s, count, of.bias.add(lane * S::LANES));
+            }
         }
         for row in 0..rows {
             for (lane, sums) in sums.iter_mut().enumerate() {
                 let at = row * stride + lane * S::LANES;
                 let mut dy = load(s, count, of.dy.add(at));
+                let distance = s.sub(load(s, count, of.x.add(at)), means[lane]);
                 if GATED {
-                    let value = load(s, count, of.value.add(at));
-                    dy = of.gate.apply(s, dy, value);
+                    // Gates tell the same of an activation's argument as of its value.
+                    let argument = s.fma(distance, slopes[lane], biases[lane]);
+                    dy = of.gate.apply(s, dy, argument);
                 }
                 sums[0] = s.add(sums[0], dy);
-                let distance = s.sub(load(s, count, of.x.add(at)), means[lane]);
                 sums[1] = s.fma(dy, distance, sums[1]);
             }
         }

@@ -80,13 +80,15 @@ impl BatchFold {
         // SAFETY: the operands have an element per channel, and this one is the item's own.
         unsafe {
             let scale = if cx.has(1) {
-                f64::from(*cx.ptr::<f32>(1).add(channel))
+                *cx.ptr::<f32>(1).add(channel)
             } else {
                 1.0
             };
-            for (operand, value) in [(2, mean), (3, inv_std), (4, scale * inv_std)] {
+            // A product of floats, which the gradient makes anew of what is kept: to the last bit.
+            let slope = scale * inv_std as f32;
+            for (operand, value) in [(2, mean as f32), (3, inv_std as f32), (4, slope)] {
                 if cx.has(operand) {
-                    *cx.ptr_mut::<f32>(operand).add(channel) = value as f32;
+                    *cx.ptr_mut::<f32>(operand).add(channel) = value;
                 }
             }
             for (running, next, value) in [(5, 7, mean), (6, 8, kept)] {

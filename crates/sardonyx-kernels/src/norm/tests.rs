@@ -146,8 +146,8 @@ fn batch_gradients_agree_with_plain_numbers() {
     {
         for shape in SHAPES.into_iter().filter(|shape| shape.rows > 0) {
             let (n, c) = (shape.rows, shape.channels);
-            let (x, dy, value) = (far(n * c, 1), Rig::ramp(n * c, 2), Rig::ramp(n * c, 3));
-            let scale = Rig::ramp(c, 4);
+            let (x, dy) = (far(n * c, 1), Rig::ramp(n * c, 2));
+            let (scale, bias) = (Rig::ramp(c, 4), Rig::ramp(c, 3));
             let columns: Vec<Vec<f64>> = (0..c).map(|i| column(&x, shape, i)).collect();
             let means = floats(columns.iter().map(|column| mean(column)));
             let inv_std: Vec<f64> = columns
@@ -164,14 +164,11 @@ fn batch_gradients_agree_with_plain_numbers() {
                     Buffer::f32s(&x),
                     Buffer::f32s(&dy),
                     Buffer::f32s(&means),
-                    if gate.is_some() {
-                        Buffer::f32s(&value)
-                    } else {
-                        Buffer::absent()
-                    },
+                    gate.map_or_else(Buffer::absent, |_| Buffer::f32s(&slope)),
+                    gate.map_or_else(Buffer::absent, |_| Buffer::f32s(&bias)),
                     Buffer::unset(shape.partials_len()),
                 ]);
-            let mut operands = vec![partials[4].clone()];
+            let mut operands = vec![partials[5].clone()];
             operands.push(Buffer::f32s(&floats(inv_std.iter().copied())));
             operands.push(Buffer::f32s(&slope));
             operands.extend((0..4).map(|_| Buffer::unset(c)));
@@ -179,7 +176,8 @@ fn batch_gradients_agree_with_plain_numbers() {
             let [d_scale, d_bias, bend, shift] = [3, 4, 5, 6].map(|i| made[i].to_f32s());
             for channel in 0..c {
                 let factor = |row: usize| {
-                    let value = value[row * c + channel];
+                    let distance = x[row * c + channel] - means[channel];
+                    let value = distance.mul_add(slope[channel], bias[channel]);
                     let passes = |gate: &Gate| gate.low < value && value < gate.high;
                     gate.filter(|gate| !passes(gate))
                         .map_or(1.0, |gate| gate.slope)

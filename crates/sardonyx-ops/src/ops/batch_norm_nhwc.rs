@@ -1,6 +1,7 @@
 //! Plan operators of batch normalization in training over channels-last rows, whatever axes are in
 //! front of the channels: forward with residual and activation in one, keeping the batch's
-//! statistics, and the gradient that reads them.
+//! statistics, and the gradient that reads them. What an activation made need not be kept: the
+//! gradient works it out anew.
 
 use sardonyx_ir::{Attr, Dim, Fact, Node, SARDONYX, ValueId};
 use sardonyx_tensor::Tensor;
@@ -32,12 +33,18 @@ struct Forward;
 const FORWARD: Schema = Schema::own("BatchNormNhwc", 5).inputs(5, 6).outputs(5);
 
 /// Inputs `x` `[..., C]`, `scale`, `dy`, saved mean, saved inverse deviation (worked out anew where
-/// these are absent), and, where an activation follows, its value `y`. Attributes `epsilon`,
-/// `activation`, `alpha`, `beta`. Outputs `dx`, `dscale`, `dbias`.
+/// these are absent), and, where an activation follows, `bias`. Attributes `epsilon`,
+/// `activation`, `alpha`, `beta`. Outputs `dx`, `dscale`, `dbias`, and what the activation made.
 #[derive(Debug)]
 struct Gradient;
 
-const GRADIENT: Schema = Schema::own("BatchNormNhwcGrad", 3).inputs(3, 6).outputs(3);
+const GRADIENT: Schema = Schema::own("BatchNormNhwcGrad", 3).inputs(3, 6).outputs(4);
+
+/// Input of the gradient that says that an activation followed.
+pub const GRADIENT_BIAS: usize = 5;
+
+/// Output of the gradient that is the forward's first one over again; with a bias only.
+pub const REMADE: usize = 3;
 
 /// Checks that inputs `vectors` have an element for each channel, and gives the fact of one.
 fn check(cx: &InferCx<'_>, vectors: std::ops::Range<usize>) -> Result<Fact> {
@@ -143,7 +150,7 @@ impl Operator for Forward {
         inputs.push(Some(dy));
         inputs.extend(SAVED.map(|output| cx.node.output(output)));
         if activation != Activation::None && !has_residual {
-            inputs.push(Some(cx.output(0)?));
+            inputs.push(Some(cx.input(2)?));
             attributes.extend(activation.attributes());
         }
         while inputs.last() == Some(&None) {
@@ -201,13 +208,18 @@ impl Operator for Gradient {
 
     fn infer(&self, cx: &InferCx<'_>) -> Result<Vec<Inferred>> {
         check(cx, 1..2)?;
-        let vector = check(cx, 3..5)?;
-        let is_gated = Activation::of(cx.node)? == Activation::None || cx.optional(5).is_some();
-        if !is_gated || !Activation::of(cx.node)?.is_gate() {
+        let vector = check(cx, 3..6)?;
+        let activation = Activation::of(cx.node)?;
+        let has_bias = cx.optional(GRADIENT_BIAS).is_some();
+        if !activation.is_gate() || (activation != Activation::None && !has_bias) {
             return Err(cx.invalid("its activation cannot be read off its value"));
         }
         let dx = cx.input(0)?.fact.clone();
-        Ok(vec![dx.into(), vector.clone().into(), vector.into()])
+        let vectors = [vector.clone().into(), vector.into()];
+        let mut outputs = vec![dx.clone().into()];
+        outputs.extend(vectors);
+        outputs.push(dx.into());
+        Ok(outputs)
     }
 
     fn eval(&self, cx: &EvalCx<'_>) -> Result<Vec<Tensor>> {
@@ -215,13 +227,6 @@ impl Operator for Gradient {
         let layout = layout(cx.node, x, &[scale])?;
         crate::pool::check_shape(cx.node, dy, x.shape())?;
         let (xs, mut dys) = (x.to_f64()?, dy.to_f64()?);
-        if let Some(y) = cx.optional(5) {
-            crate::pool::check_shape(cx.node, y, x.shape())?;
-            let activation = Activation::of(cx.node)?;
-            for (dy, y) in dys.iter_mut().zip(y.to_f64()?) {
-                *dy *= activation.derivative_at_output(y).unwrap_or(f64::NAN);
-            }
-        }
         let statistics = layout.statistics(&xs);
         let (mut mean, mut inv_std) = (
             statistics.mean.clone(),
@@ -233,17 +238,26 @@ impl Operator for Gradient {
                 *values = saved.to_f64()?;
             }
         }
-        let group = &layout.group;
+        let (group, scales) = (&layout.group, scale.to_f64()?);
         let unit = xs
             .iter()
             .zip(group)
             .map(|(x, &c)| (x - mean[c]) * inv_std[c]);
         let unit: Vec<f64> = unit.collect();
+        let mut remade = scaled(&unit, &scales, group);
+        if let Some(bias) = cx.optional(GRADIENT_BIAS) {
+            self::layout(cx.node, x, &[bias])?;
+            add_bias(&mut remade, &bias.to_f64()?, group);
+            let activation = Activation::of(cx.node)?;
+            for (dy, y) in dys.iter_mut().zip(&mut remade) {
+                *y = activation.apply(*y);
+                *dy *= activation.derivative_at_output(*y).unwrap_or(f64::NAN);
+            }
+        }
         let by_scale = dys.iter().zip(&unit).map(|(dy, unit)| dy * unit);
         let d_scale = sum_by(by_scale, group, layout.n_groups);
         let d_bias = sum_by(dys.iter().copied(), group, layout.n_groups);
         let rows = (xs.len() / layout.n_groups.max(1)) as f64;
-        let scales = scale.to_f64()?;
         let elements = dys.iter().zip(&unit).zip(group);
         let dx = elements.map(|((dy, unit), &c)| {
             scales[c] * inv_std[c] * (dy - d_bias[c] / rows - unit * d_scale[c] / rows)
@@ -252,6 +266,7 @@ impl Operator for Gradient {
             Tensor::from_f64(x.dtype(), x.shape(), dx.collect())?,
             Tensor::from_f64(x.dtype(), scale.shape(), d_scale)?,
             Tensor::from_f64(x.dtype(), scale.shape(), d_bias)?,
+            Tensor::from_f64(x.dtype(), x.shape(), remade)?,
         ])
     }
 
@@ -277,7 +292,8 @@ impl Operator for Gradient {
             example("behind an activation")
                 .attr("activation", "LeakyRelu")
                 .attr("alpha", 0.1f32)
-                .uniform(&[6, 3], (-1.0, 1.0)),
+                .uniform(&[3], (-1.0, 1.0))
+                .outputs(4),
         ]
     }
 }
