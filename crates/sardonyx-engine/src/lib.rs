@@ -26,6 +26,6 @@ mod tiles;
 pub use error::{EngineError, Result};
 pub use executable::{CallSpan, CompileOptions, Executable, NodeCost};
 pub use forward::{ForwardOptions, prepare_backward, prepare_forward};
-pub use sardonyx_kernels::{Isa, Pool};
+pub use sardonyx_kernels::{Isa, Pool, release_heap};
 pub use session::{Session, SessionOptions};
 pub use tiles::Tiling;

@@ -30,3 +30,15 @@ pub fn prepare_heap() {
 /// Does nothing here.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub fn prepare_heap() {}
+
+/// Gives the operating system back what the heap keeps for later, for the start of long work in
+/// memory of its own.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub fn release_heap() {
+    // SAFETY: only pages that hold nothing are given back.
+    unsafe { libc::malloc_trim(0) };
+}
+
+/// Does nothing here.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub fn release_heap() {}

@@ -52,7 +52,7 @@ pub use channelwise::{AveragePool, AveragePoolGradient, MaxPool, MaxPoolGradient
 pub use channelwise::{DepthwiseConv, DepthwiseConvInputGradient, DepthwiseConvWeightGradient};
 pub use elementwise::{Elementwise, ElementwiseProgram, ElementwiseShape, Op, Reg};
 pub use error::{KernelError, RegionProblem, Result};
-pub use heap::prepare_heap;
+pub use heap::{prepare_heap, release_heap};
 pub use host::{HostCall, HostFunction, HostRun};
 pub use isa::Isa;
 pub use machine::{Machine, Timings};

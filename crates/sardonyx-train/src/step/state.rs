@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sardonyx_engine::{CallSpan, CompileOptions, Executable, Isa, NodeCost, Pool};
+use sardonyx_engine::{CallSpan, CompileOptions, Executable, Isa, NodeCost, Pool, release_heap};
 use sardonyx_ir::Graph;
 use sardonyx_ops::ops::update::{Hyper, UpdateRule};
 use sardonyx_passes::{apply, lift_constants, trainable_parameters, untie_parameters};
@@ -307,9 +307,14 @@ impl TrainState {
         let step = build(&self.model, &spec)?;
         let options = CompileOptions::new(self.options.isa, self.options.pool.clone());
         let executable = Executable::compile(&step.graph, &step.links, &options)?;
+        let entries = step.entries;
+        // The plan's memory is touched by its first step: copies of weights that planning made
+        // along the way need not lie beside it.
+        drop((step.graph, step.links));
+        release_heap();
         Ok(Plan {
             batch_len,
-            entries: step.entries,
+            entries,
             executable,
         })
     }
