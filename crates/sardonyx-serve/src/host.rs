@@ -13,12 +13,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::cache::Cache;
-use crate::config::ServeConfig;
+use crate::config::{RequestLog, ServeConfig};
 use crate::doors::auth::Keys;
 use crate::doors::listen::{Limits, Listener, Tls};
-use crate::doors::{AccessLog, DoorOptions, Doors, watch_keys, watch_tls};
+use crate::doors::{AccessLog, DoorOptions, Doors, RequestSampler, watch_keys, watch_tls};
 use crate::error::{Code, Result, ServeError, internal};
-use crate::log::{AccessFormat, LineLog, LogFile, Sink};
+use crate::log::{AccessFormat, LineLog, LogFile, Sampler, Sink};
 use crate::metrics::{LogKind, Metrics, MetricsOptions, Port, VersionState};
 use crate::registry::Registry;
 use crate::servable::ServableOptions;
@@ -113,11 +113,12 @@ pub fn serve(
         }
     };
     runtime.block_on(async {
-        for listener in open {
+        for listener in open.listeners {
             // A listener that panicked was reported by the panic hook.
             let _ = listener.await;
         }
     });
+    open.doors.flush();
     registry.close();
     ended
 }
@@ -175,7 +176,10 @@ fn registry(config: &ServeConfig, pool: Arc<Pool>) -> Arc<Registry> {
     Arc::new(registry)
 }
 
-type Open = Vec<tokio::task::JoinHandle<()>>;
+struct Open {
+    listeners: Vec<tokio::task::JoinHandle<()>>,
+    doors: Arc<Doors>,
+}
 
 /// Opens the ports. They answer at once, though models may still be loading.
 fn open(
@@ -200,22 +204,26 @@ fn open(
         keys: keys.clone(),
         is_repository_open: config.is_repository_open,
         access_log: access_log(config, &metrics)?,
+        request_log: request_log(config, &metrics)?,
         ..DoorOptions::default()
     };
     let server = Arc::new(Server::new(Arc::clone(registry))?);
     let doors = Doors::new(server, options, stopped.clone());
-    let mut tasks = Vec::new();
+    let mut listeners = Vec::new();
     let mut open = |port: Port, address: SocketAddr, tls: Option<Arc<Tls>>| {
         let listener = runtime.block_on(Listener::bind(address, limits.clone(), tls))?;
         let address = listener.address();
         let entrance = doors.entrance(port);
-        tasks.push(runtime.spawn(listener.run(entrance, stopped.clone())));
+        listeners.push(runtime.spawn(listener.run(entrance, stopped.clone())));
         Ok::<_, ServeError>(address)
     };
     let http = open(Port::Http, config.http, tls.clone())?;
     let grpc = open(Port::Grpc, config.grpc, tls.clone())?;
     let admin = config.admin.map(|address| open(Port::Admin, address, None));
-    let admin = admin.transpose()?;
+    let admin = admin.transpose().map_err(|mut error| {
+        error.message = format!("admin API: {}, or turn it off", error.message);
+        error
+    })?;
     let heard = |what: &'static str| {
         let report = Arc::clone(report);
         move |result: &Result<()>| {
@@ -236,7 +244,7 @@ fn open(
         runtime.spawn(watched);
     }
     report(Event::Listening { http, grpc, admin });
-    Ok(tasks)
+    Ok(Open { listeners, doors })
 }
 
 fn access_log(config: &ServeConfig, metrics: &Arc<Metrics>) -> Result<Option<AccessLog>> {
@@ -263,6 +271,32 @@ fn access_log(config: &ServeConfig, metrics: &Arc<Metrics>) -> Result<Option<Acc
         Arc::clone(metrics),
     )?;
     Ok(Some(AccessLog { log, format }))
+}
+
+fn request_log(config: &ServeConfig, metrics: &Arc<Metrics>) -> Result<Option<RequestSampler>> {
+    let Some(wanted) = &config.request_log else {
+        return Ok(None);
+    };
+    let RequestLog { folder, .. } = wanted;
+    std::fs::create_dir_all(folder).map_err(|error| {
+        let message = format!(
+            "cannot make the folder {} for requests: {error}",
+            folder.display()
+        );
+        ServeError::new(Code::FailedPrecondition, message)
+    })?;
+    let sink = Sink::File(LogFile {
+        path: wanted.path(),
+        max_bytes: wanted.max_file_bytes,
+        max_files: wanted.max_files,
+    });
+    let metrics = Arc::clone(metrics);
+    let log = LineLog::open(sink, MAX_WAITING_LINES, LogKind::Request, metrics)?;
+    let sampler = Sampler {
+        share: wanted.fraction,
+        shares: config.log_fractions.clone(),
+    };
+    Ok(Some(RequestSampler::new(log, sampler, wanted.max_values)))
 }
 
 /// Loads the models, and looks for new versions from then on.

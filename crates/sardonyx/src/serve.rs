@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use sardonyx_serve::TlsFiles;
-use sardonyx_serve::{ModelConfig, Report, ServeConfig};
+use sardonyx_serve::{ModelConfig, Report, RequestLog, ServeConfig};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
@@ -29,8 +29,8 @@ pub struct ServeOptions {
     pub http_port: Option<u16>,
     /// Port of gRPC.
     pub grpc_port: Option<u16>,
-    /// Port of the admin API, on the loopback.
-    pub admin_port: Option<u16>,
+    /// Where the admin API is.
+    pub admin: Option<Admin>,
     /// Most samples of a batch.
     pub max_batch_size: Option<usize>,
     /// How long a free lane waits for a batch to fill.
@@ -49,12 +49,39 @@ pub struct ServeOptions {
     pub keys: Option<PathBuf>,
     /// Where every request's line goes; `-` is standard error.
     pub access_log: Option<PathBuf>,
+    /// Folder of the request log.
+    pub request_log: Option<PathBuf>,
+    /// The share of requests that the request log gets, from 0 to 1.
+    pub sample: Option<f64>,
     /// Where decisions about rollouts are kept.
     pub rollout_file: Option<PathBuf>,
     /// Whether the public ports load and unload models too.
     pub is_repository_open: bool,
     /// Whether metrics also carry the names of TensorFlow Serving and Triton.
     pub has_foreign_metrics: bool,
+}
+
+/// Where orders are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admin {
+    /// On this port of the loopback; 0 takes a free one.
+    Port(u16),
+    /// Nowhere.
+    Off,
+}
+
+impl std::str::FromStr for Admin {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Admin, String> {
+        match text {
+            "off" => Ok(Admin::Off),
+            port => port
+                .parse()
+                .map(Admin::Port)
+                .map_err(|_| format!("`{port}` is neither a port nor `off`")),
+        }
+    }
 }
 
 /// How often a folder is looked at, where nothing else is said.
@@ -80,6 +107,7 @@ impl ServeOptions {
             return Err(Error::config("serve", problem));
         }
         self.apply_network(&mut config);
+        self.apply_request_log(&mut config)?;
         self.apply_batching(&mut config);
         config.cache_bytes = self.cache_mb.map_or(config.cache_bytes, |mb| mb << 20);
         config.threads = self.threads.unwrap_or(config.threads);
@@ -125,11 +153,38 @@ impl ServeOptions {
             address.set_port(port.unwrap_or(address.port()));
         }
         let loopback = |port| SocketAddr::new(IpAddr::from([127, 0, 0, 1]), port);
-        config.admin = self.admin_port.map(loopback).or(config.admin);
+        // Whoever asks for free ports runs servers side by side.
+        let is_any = self.http_port == Some(0) && self.config.is_none();
+        config.admin = match self.admin {
+            Some(Admin::Port(port)) => Some(loopback(port)),
+            Some(Admin::Off) => None,
+            None if is_any => Some(loopback(0)),
+            None => config.admin,
+        };
         config.tls = self.tls.clone().or(config.tls.take());
         config.keys = self.keys.clone().or(config.keys.take());
         config.access_log = self.access_log.clone().or(config.access_log.take());
         config.is_repository_open |= self.is_repository_open;
+    }
+
+    fn apply_request_log(&self, config: &mut ServeConfig) -> Result<()> {
+        if let Some(folder) = &self.request_log {
+            let given = config
+                .request_log
+                .get_or_insert_with(|| RequestLog::new(folder));
+            given.folder.clone_from(folder);
+        }
+        match (&mut config.request_log, self.sample) {
+            (_, None) => Ok(()),
+            (Some(log), Some(share)) => {
+                log.fraction = share;
+                Ok(())
+            }
+            (None, Some(_)) => {
+                let problem = "--sample without a request log; hint: add --request-log FOLDER";
+                Err(Error::config("serve", problem))
+            }
+        }
     }
 
     fn apply_batching(&self, config: &mut ServeConfig) {

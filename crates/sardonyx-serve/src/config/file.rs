@@ -29,7 +29,7 @@ struct File {
 struct Section {
     http: Option<SocketAddr>,
     grpc: Option<SocketAddr>,
-    admin: Option<SocketAddr>,
+    admin: Option<Admin>,
     models: Option<PathBuf>,
     keys: Option<PathBuf>,
     open_repository: bool,
@@ -40,6 +40,23 @@ struct Section {
     rollout_file: Option<PathBuf>,
     tensorflow_metrics: bool,
     triton_metrics: bool,
+}
+
+/// Where orders are taken.
+#[derive(Debug, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "admin is an address such as \"127.0.0.1:8502\", or \"off\""
+)]
+enum Admin {
+    At(SocketAddr),
+    Word(Word),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Word {
+    Off,
 }
 
 #[derive(Debug, Deserialize)]
@@ -58,6 +75,9 @@ struct LogSection {
     access: Option<PathBuf>,
     requests: Option<PathBuf>,
     fraction: Option<f64>,
+    max_values: Option<usize>,
+    max_file_mb: Option<u64>,
+    max_files: Option<usize>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -78,6 +98,7 @@ struct Model {
     #[serde(default)]
     weights: BTreeMap<String, u32>,
     shadow: Option<Shadow>,
+    log_fraction: Option<f64>,
 }
 
 /// Reads the text of a file in `folder`.
@@ -92,11 +113,24 @@ pub(super) fn read(text: &str, folder: &Path) -> Result<ServeConfig> {
         is_client_optional: tls.client_optional,
     });
     config.access_log = file.log.access.map(|path| log_path(folder, path));
-    config.request_log = file.log.requests.map(|path| RequestLog {
-        path: from_folder(folder, path),
-        fraction: file.log.fraction.unwrap_or(1.0),
+    config.request_log = file.log.requests.map(|path| {
+        let usual = RequestLog::new(from_folder(folder, path));
+        let megabytes = file
+            .log
+            .max_file_mb
+            .map(|size| size.saturating_mul(1 << 20));
+        RequestLog {
+            fraction: file.log.fraction.unwrap_or(usual.fraction),
+            max_values: file.log.max_values.unwrap_or(usual.max_values),
+            max_file_bytes: megabytes.unwrap_or(usual.max_file_bytes),
+            max_files: file.log.max_files.unwrap_or(usual.max_files),
+            ..usual
+        }
     });
     for model in file.models {
+        if let Some(fraction) = model.log_fraction {
+            config.log_fractions.insert(model.name.clone(), fraction);
+        }
         let (model, rollout) = model.into_config(folder)?;
         if rollout != Rollout::default() {
             config.rollouts.push((model.name.clone(), rollout));
@@ -118,7 +152,11 @@ fn log_path(folder: &Path, path: PathBuf) -> PathBuf {
 fn apply_server(config: &mut ServeConfig, section: Section, folder: &Path) -> Result<()> {
     config.http = section.http.unwrap_or(config.http);
     config.grpc = section.grpc.unwrap_or(config.grpc);
-    config.admin = section.admin;
+    match section.admin {
+        None => {}
+        Some(Admin::At(address)) => config.admin = Some(address),
+        Some(Admin::Word(Word::Off)) => config.admin = None,
+    }
     config.root = section.models.map(|path| from_folder(folder, path));
     config.keys = section.keys.map(|path| from_folder(folder, path));
     config.is_repository_open = section.open_repository;

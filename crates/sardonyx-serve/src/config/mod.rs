@@ -3,6 +3,7 @@
 mod file;
 mod tensorflow;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -45,8 +46,10 @@ pub struct ServeConfig {
     pub threads: usize,
     /// Where decisions about rollouts are kept.
     pub rollout_file: Option<PathBuf>,
-    /// Where answered requests are written, a JSON object a line.
+    /// Where chosen requests are written, a JSON object a line.
     pub request_log: Option<RequestLog>,
+    /// Shares of the requests that are written, by model, where they differ from that of the log.
+    pub log_fractions: BTreeMap<String, f64>,
     /// Where every request's line goes; `-` is standard error.
     pub access_log: Option<PathBuf>,
     /// Whether metrics also carry the names of TensorFlow Serving.
@@ -58,11 +61,38 @@ pub struct ServeConfig {
 /// A log of requests with what they brought and got.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RequestLog {
-    /// The file.
-    pub path: PathBuf,
+    /// The folder that the files are in; made when it is not there.
+    pub folder: PathBuf,
     /// The share of requests that is written, from 0 to 1.
     pub fraction: f64,
+    /// Most values of a tensor that are written; of a larger one, these and a hash of all.
+    pub max_values: usize,
+    /// Size at which a file is put aside, in bytes.
+    pub max_file_bytes: u64,
+    /// Files that are kept besides the one that is written.
+    pub max_files: usize,
 }
+
+impl RequestLog {
+    /// Every request, in files of 256 MiB of which four are kept.
+    pub fn new(folder: impl Into<PathBuf>) -> RequestLog {
+        RequestLog {
+            folder: folder.into(),
+            fraction: 1.0,
+            max_values: 4096,
+            max_file_bytes: 256 << 20,
+            max_files: 4,
+        }
+    }
+
+    /// The file that is written.
+    pub fn path(&self) -> PathBuf {
+        self.folder.join("requests.jsonl")
+    }
+}
+
+/// The port that takes orders, where nothing else is said.
+const ADMIN_PORT: u16 = 8502;
 
 /// Most bytes of a request, where nothing else is said.
 const MAX_REQUEST_BYTES: usize = 256 << 20;
@@ -77,7 +107,7 @@ impl Default for ServeConfig {
             root: None,
             http: SocketAddr::new(all, 8501),
             grpc: SocketAddr::new(all, 8500),
-            admin: None,
+            admin: Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), ADMIN_PORT)),
             tls: None,
             keys: None,
             is_repository_open: false,
@@ -87,6 +117,7 @@ impl Default for ServeConfig {
             threads: 0,
             rollout_file: None,
             request_log: None,
+            log_fractions: BTreeMap::new(),
             access_log: None,
             has_tensorflow_metrics: false,
             has_triton_metrics: false,
@@ -143,9 +174,13 @@ impl ServeConfig {
         for (_, rollout) in &self.rollouts {
             rollout.check()?;
         }
-        let fraction = self.request_log.as_ref().map_or(0.0, |log| log.fraction);
-        if !(0.0..=1.0).contains(&fraction) {
-            let message = format!("the sampled fraction is {fraction}; it goes from 0 to 1");
+        let fractions = self.log_fractions.values().copied();
+        let fractions = fractions.chain(self.request_log.as_ref().map(|log| log.fraction));
+        if let Some(wrong) = fractions
+            .into_iter()
+            .find(|share| !(0.0..=1.0).contains(share))
+        {
+            let message = format!("the sampled fraction is {wrong}; it goes from 0 to 1");
             return Err(ServeError::invalid(message));
         }
         Ok(())

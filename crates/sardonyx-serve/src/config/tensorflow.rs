@@ -21,6 +21,12 @@ pub(super) fn read(text: &str, folder: &Path) -> Result<ServeConfig> {
         if rollout != Rollout::default() {
             config.rollouts.push((model.name.clone(), rollout));
         }
+        let logging = wanted.logging_config.as_ref();
+        if let Some(sampling) = logging.and_then(|logging| logging.sampling_config.as_ref()) {
+            config
+                .log_fractions
+                .insert(model.name.clone(), sampling.sampling_rate);
+        }
         config.models.push(model);
     }
     Ok(config)

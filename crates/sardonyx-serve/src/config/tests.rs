@@ -25,8 +25,11 @@ fn toml_says_everything() {
         poll_seconds = 1.5
         cache_mb = 4
         [log]
-        requests = "requests.jsonl"
+        requests = "requests"
         fraction = 0.1
+        max_values = 10
+        max_file_mb = 1
+        max_files = 2
         [[model]]
         name = "digits"
         path = "/models/digits"
@@ -36,11 +39,19 @@ fn toml_says_everything() {
         labels = { stable = 1 }
         weights = { 1 = 95, 2 = 5 }
         shadow = { version = 2, fraction = 0.5 }
+        log_fraction = 0.25
         "#,
     )
     .expect("valid");
     assert_eq!(config.poll, Some(Duration::from_millis(1500)));
     assert_eq!(config.cache_bytes, 4 << 20);
+    let log = config.request_log.expect("a log");
+    assert!(log.path().ends_with("requests/requests.jsonl"));
+    assert_eq!((log.fraction, config.log_fractions["digits"]), (0.1, 0.25));
+    assert_eq!(
+        (log.max_values, log.max_file_bytes, log.max_files),
+        (10, 1 << 20, 2)
+    );
     let model = &config.models[0];
     assert_eq!(model.policy, VersionPolicy::Latest(2));
     assert_eq!(model.batch.max_batch_size, 16);

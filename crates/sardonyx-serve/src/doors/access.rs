@@ -8,7 +8,7 @@ use hyper::header::HeaderValue;
 use hyper::http::request;
 
 use super::answer::Answer;
-use super::exchange::{Exchange, REQUEST_ID_HEADER, text};
+use super::exchange::{Exchange, REQUEST_ID_HEADER};
 use crate::error::Code;
 use crate::log::{AccessEntry, AccessFormat, LineLog, Timestamp, TraceContext};
 use crate::metrics::Status;
@@ -65,14 +65,15 @@ pub(super) fn trace(headers: &HeaderMap) -> Option<TraceContext> {
 }
 
 /// Tells the client the name and the trace that it gave its request.
-pub(super) fn answer_trace(answer: &mut Answer, request: &HeaderMap, trace: Option<&TraceContext>) {
+pub(super) fn answer_trace(answer: &mut Answer, request: &HeaderMap, exchange: &Exchange) {
     let headers = answer.headers_mut();
     if let Some(id) = request.get(REQUEST_ID_HEADER) {
         headers.insert(REQUEST_ID_HEADER, id.clone());
     }
-    let Some(trace) = trace else {
+    if !request.contains_key("traceparent") {
         return;
-    };
+    }
+    let trace = exchange.trace();
     if let Ok(parent) = HeaderValue::from_str(&trace.traceparent()) {
         headers.insert("traceparent", parent);
     }
@@ -85,17 +86,9 @@ pub(super) fn answer_trace(answer: &mut Answer, request: &HeaderMap, trace: Opti
 
 impl AccessLog {
     /// Writes the line of a request that has been answered.
-    pub(super) fn write(
-        &self,
-        exchange: &Exchange,
-        head: &request::Parts,
-        answer: &Answer,
-        trace: Option<TraceContext>,
-    ) {
+    pub(super) fn write(&self, exchange: &Exchange, head: &request::Parts, answer: &Answer) {
         let course = &exchange.course;
-        let trace = trace.unwrap_or_else(|| TraceContext::root(false));
-        let traceparent = trace.traceparent();
-        let id = text(&head.headers, REQUEST_ID_HEADER).map(str::to_owned);
+        let trace = exchange.trace();
         let status = course
             .code
             .get()
@@ -116,8 +109,8 @@ impl AccessLog {
             response_bytes: answer.body().len() as u64,
             duration_us: u64::try_from(duration).unwrap_or(u64::MAX),
             // The trace's own id tells requests apart where the client does not.
-            id: id.unwrap_or_else(|| traceparent[3..35].to_owned()),
-            traceparent: Some(traceparent),
+            id: exchange.id.clone().unwrap_or_else(|| trace.id()),
+            traceparent: Some(trace.traceparent()),
         };
         let format = self.format;
         self.log.push(move |line| entry.write(format, line));

@@ -1,15 +1,16 @@
 //! One request as the doors see it, apart from what it asks: who asks, since when, until when.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use hyper::HeaderMap;
 use hyper::http::request;
 
-use super::access::Course;
+use super::access::{self, Course};
 use super::auth::{Keys, Principal, Verb};
 use super::listen::Peer;
 use crate::error::{Code, Result, ServeError};
+use crate::log::TraceContext;
 
 /// Requests with the same value of this header go to the same version for as long as a rollout
 /// stays.
@@ -33,10 +34,14 @@ pub(super) struct Exchange {
     /// When nobody waits for the answer any more.
     pub(super) deadline: Option<Instant>,
     pub(super) sticky: Option<String>,
+    /// The client's name of it.
+    pub(super) id: Option<String>,
     /// Bytes of the request's message, once it was read.
     pub(super) body_bytes: usize,
     /// What becomes known of it on its way.
     pub(super) course: Course,
+    /// The trace that it belongs to; begun when something asks for it, unless the client did.
+    trace: OnceLock<TraceContext>,
     caller: Caller,
 }
 
@@ -56,8 +61,10 @@ impl Exchange {
             started,
             deadline: timeout.and_then(|timeout| started.checked_add(timeout)),
             sticky: text(&head.headers, STICKY_HEADER).map(str::to_owned),
+            id: text(&head.headers, REQUEST_ID_HEADER).map(str::to_owned),
             body_bytes: 0,
             course: Course::default(),
+            trace: access::trace(&head.headers).map_or_else(OnceLock::new, OnceLock::from),
             caller,
         }
     }
@@ -69,10 +76,17 @@ impl Exchange {
             started: crate::clock::now(),
             deadline: self.deadline,
             sticky: self.sticky.clone(),
+            id: self.id.clone(),
             body_bytes: self.body_bytes,
             course: Course::default(),
+            trace: self.trace.clone(),
             caller: self.caller.clone(),
         }
+    }
+
+    /// The trace that it belongs to.
+    pub(super) fn trace(&self) -> &TraceContext {
+        self.trace.get_or_init(|| TraceContext::root(false))
     }
 
     /// Turns away who is not known, whatever they ask.

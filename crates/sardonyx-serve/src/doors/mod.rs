@@ -14,6 +14,7 @@ mod grpc;
 mod kserve;
 pub mod listen;
 mod operation;
+mod requests;
 mod run;
 mod tensorflow;
 mod watch;
@@ -36,6 +37,7 @@ use listen::{Handler, Limits, Peer, Tls};
 
 pub use access::AccessLog;
 pub use exchange::{REQUEST_ID_HEADER, STICKY_HEADER};
+pub use requests::RequestSampler;
 
 /// How the doors behave.
 #[derive(Debug)]
@@ -50,6 +52,8 @@ pub struct DoorOptions {
     pub has_raw_tensors: bool,
     /// Where every request is noted; nowhere when absent.
     pub access_log: Option<AccessLog>,
+    /// Where chosen requests are written with what they brought and got; nowhere when absent.
+    pub request_log: Option<RequestSampler>,
 }
 
 impl Default for DoorOptions {
@@ -61,6 +65,7 @@ impl Default for DoorOptions {
             is_repository_open: false,
             has_raw_tensors: false,
             access_log: None,
+            request_log: None,
         }
     }
 }
@@ -100,6 +105,16 @@ impl Doors {
         !*self.stop.borrow() && self.server.registry().is_ready()
     }
 
+    /// Waits until the logs are in their files.
+    pub fn flush(&self) {
+        if let Some(access) = &self.options.access_log {
+            access.log.flush();
+        }
+        if let Some(requests) = &self.options.request_log {
+            requests.flush();
+        }
+    }
+
     fn metrics(&self) -> &Arc<Metrics> {
         self.server.registry().metrics()
     }
@@ -107,16 +122,15 @@ impl Doors {
     async fn answer(self: Arc<Doors>, request: Request<Incoming>, peer: Arc<Peer>) -> Answer {
         let (head, body) = request.into_parts();
         let mut exchange = Exchange::new(&head, peer, self.options.keys.as_deref());
-        let trace = access::trace(&head.headers);
         let mut answer = if grpc::is_grpc(&head) {
             grpc::answer(&self, &mut exchange, &head, body).await
         } else {
             let answer = self.over_http(&exchange, &head, body).await;
             answer::packed(answer, &head.headers)
         };
-        access::answer_trace(&mut answer, &head.headers, trace.as_ref());
+        access::answer_trace(&mut answer, &head.headers, &exchange);
         if let Some(log) = &self.options.access_log {
-            log.write(&exchange, &head, &answer, trace);
+            log.write(&exchange, &head, &answer);
         }
         answer
     }

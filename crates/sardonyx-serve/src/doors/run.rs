@@ -7,6 +7,7 @@ use sardonyx_tensor::Tensor;
 
 use super::Doors;
 use super::exchange::Exchange;
+use super::requests::Draft;
 use crate::error::{Code, Result};
 use crate::metrics::{Door, Phases, Rejection, RequestRecord, Status, Verb};
 use crate::registry::Target;
@@ -30,6 +31,8 @@ pub(super) struct Question<T> {
     pub(super) priority: u64,
     /// Longest time, in microseconds; 0 for any.
     pub(super) timeout_us: u64,
+    /// The name that its body gives it; empty for none.
+    pub(super) id: String,
     pub(super) rest: T,
 }
 
@@ -40,6 +43,7 @@ impl<T> Question<T> {
             inputs,
             priority: 0,
             timeout_us: 0,
+            id: String::new(),
             rest,
         }
     }
@@ -47,7 +51,10 @@ impl<T> Question<T> {
 
 /// Notes the end of a request, also of one whose client left.
 struct Recorder<'t> {
+    doors: &'t Doors,
     target: &'t Target,
+    /// Its line in the request log, if it gets one.
+    draft: Option<Draft>,
     record: RequestRecord,
     started: Instant,
 }
@@ -55,7 +62,11 @@ struct Recorder<'t> {
 impl Drop for Recorder<'_> {
     fn drop(&mut self) {
         self.record.total = self.started.elapsed();
-        self.target.servable.metrics().request(&self.record);
+        let servable = &self.target.servable;
+        servable.metrics().request(&self.record);
+        if let (Some(log), Some(draft)) = (&self.doors.options.request_log, self.draft.take()) {
+            log.write(draft, servable, &self.record);
+        }
     }
 }
 
@@ -73,7 +84,9 @@ pub(super) async fn run<T, A>(
     let servable = &target.servable;
     exchange.course.reached(servable);
     let mut recorder = Recorder {
+        doors,
         target,
+        draft: None,
         record: RequestRecord {
             door: kind.door,
             verb: kind.verb,
@@ -94,6 +107,9 @@ pub(super) async fn run<T, A>(
             .reject(Rejection::of(error.code).unwrap_or(Rejection::Invalid));
     })?;
     record.rows = servable.rows(&question.inputs);
+    if let Some(log) = &doors.options.request_log {
+        recorder.draft = log.begin(servable, exchange, (&question.id, &question.inputs));
+    }
     let call = Call {
         inputs: question.inputs,
         priority: question.priority,
@@ -115,6 +131,9 @@ pub(super) async fn run<T, A>(
         })?;
     record.phases.queue = Some(answer.queued);
     record.phases.compute = Some(answer.computed);
+    if let Some(draft) = &mut recorder.draft {
+        draft.answered(&answer.outputs);
+    }
     let bytes = answer.outputs.iter().map(Tensor::size_bytes).sum();
     let (encoded, serialise) =
         timed(|| unhurried(bytes, || encode(question.rest, &answer.outputs)));

@@ -56,6 +56,13 @@ pub struct Latency {
     pub total: f64,
 }
 
+impl RequestEntry {
+    /// Appends the line, without its end.
+    pub fn write(&self, line: &mut Vec<u8>) {
+        super::write::push_json(self, line);
+    }
+}
+
 impl Latency {
     /// The times of `phases` and of the whole request.
     pub fn new(phases: &Phases, total: std::time::Duration) -> Latency {

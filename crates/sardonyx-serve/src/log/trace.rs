@@ -66,6 +66,13 @@ impl TraceContext {
         }
     }
 
+    /// The id of the whole trace, in hexadecimal.
+    pub fn id(&self) -> String {
+        let mut text = String::with_capacity(32);
+        push_hex(&mut text, &self.trace_id);
+        text
+    }
+
     /// The header `traceparent`.
     pub fn traceparent(&self) -> String {
         let mut text = String::with_capacity(PARENT_LEN);

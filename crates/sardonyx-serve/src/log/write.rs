@@ -95,6 +95,11 @@ impl LineLog {
         self.push(move |line| push_json(&entry, line));
     }
 
+    /// Where it counts its lines.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// Waits until every line that was handed over is in the file.
     pub fn flush(&self) {
         let (done, waited) = sync_channel(1);

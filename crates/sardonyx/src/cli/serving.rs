@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sardonyx::serve::{ServeOptions, TlsFiles};
+use sardonyx::serve::{Admin, ServeOptions, TlsFiles};
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Network")]
@@ -18,12 +18,22 @@ pub(crate) struct Network {
     /// Port of gRPC; 0 takes a free one [default: 8500]
     #[arg(long, value_name = "PORT")]
     grpc_port: Option<u16>,
-    /// Port of the admin API, on the loopback only; none without
+    /// Port of the admin API, on the loopback only; 0 takes a free one, off has none [default:
+    /// 8502, or a free one with --http-port 0]
     #[arg(long, value_name = "PORT")]
-    admin_port: Option<u16>,
+    admin_port: Option<Admin>,
+    /// No admin API
+    #[arg(long, conflicts_with = "admin_port")]
+    no_admin: bool,
     /// Every request as a line in this file; - is standard error
     #[arg(long, value_name = "FILE")]
     access_log: Option<PathBuf>,
+    /// Requests with what went in and came out, as lines in files of this folder
+    #[arg(long, value_name = "FOLDER")]
+    request_log: Option<PathBuf>,
+    /// The share of requests that the request log gets, from 0 to 1 [default: 1]
+    #[arg(long, value_name = "SHARE")]
+    sample: Option<f64>,
     /// Show metrics under the names of TensorFlow Serving and Triton too
     #[arg(long)]
     foreign_metrics: bool,
@@ -74,8 +84,10 @@ impl Network {
         options.host = self.host;
         options.http_port = self.http_port;
         options.grpc_port = self.grpc_port;
-        options.admin_port = self.admin_port;
+        options.admin = self.admin_port.or(self.no_admin.then_some(Admin::Off));
         options.access_log = self.access_log;
+        options.request_log = self.request_log;
+        options.sample = self.sample;
         options.has_foreign_metrics = self.foreign_metrics;
     }
 }

@@ -12,7 +12,7 @@ use crate::cli::{Output, Result};
 #[command(after_help = "Examples:\n  \
     sardonyx serve model.onnx\n  \
     sardonyx serve runs/digits --name digits --http-port 0\n  \
-    sardonyx serve --models /srv/models --admin-port 8502\n  \
+    sardonyx serve --models /srv/models --request-log /var/log/requests --sample 0.01\n  \
     sardonyx serve --config serve.toml --check\n\n\
     curl localhost:8501/v1/models/model:predict -d '{\"instances\": [[1.0, 2.0]]}'")]
 pub(crate) struct Args {

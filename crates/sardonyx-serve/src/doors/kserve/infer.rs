@@ -42,6 +42,7 @@ pub(super) fn question(servable: &Servable, request: InferRequest) -> Result<Que
         // 1 is the highest, and what says nothing is as urgent: nobody overtakes by saying so.
         priority,
         timeout_us,
+        id: request.id.clone(),
         rest: Wishes {
             id: request.id,
             outputs,

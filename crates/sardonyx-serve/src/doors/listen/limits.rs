@@ -49,20 +49,21 @@ impl Default for Limits {
 
 /// How much of a common allowance is taken.
 #[derive(Debug, Clone)]
-pub(super) struct Ledger {
+pub(in crate::doors) struct Ledger {
     taken: Arc<AtomicUsize>,
     most: usize,
 }
 
 /// A part of an allowance; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Share {
+pub(in crate::doors) struct Share {
     ledger: Ledger,
     bytes: usize,
 }
 
 impl Ledger {
-    fn new(most: usize) -> Ledger {
+    /// An allowance of `most` bytes.
+    pub(in crate::doors) fn new(most: usize) -> Ledger {
         Ledger {
             taken: Arc::default(),
             most,
@@ -70,7 +71,7 @@ impl Ledger {
     }
 
     /// A share of nothing yet.
-    pub(super) fn open(&self) -> Share {
+    pub(in crate::doors) fn open(&self) -> Share {
         Share {
             ledger: self.clone(),
             bytes: 0,
@@ -80,7 +81,7 @@ impl Ledger {
 
 impl Share {
     /// Takes `bytes` more; says whether there were as many.
-    pub(super) fn grow(&mut self, bytes: usize) -> bool {
+    pub(in crate::doors) fn grow(&mut self, bytes: usize) -> bool {
         let before = self.ledger.taken.fetch_add(bytes, Ordering::Relaxed);
         self.bytes += bytes;
         before.saturating_add(bytes) <= self.ledger.most

@@ -24,6 +24,7 @@ use tokio::sync::{Semaphore, watch};
 
 pub use body::{Body, BodyError, BodySender, Received};
 pub use limits::Limits;
+pub(super) use limits::{Ledger, Share};
 pub use tls::{Tls, TlsFiles};
 
 use crate::error::{Code, Result, ServeError};

@@ -99,6 +99,7 @@ async fn run_task(
                     inputs: question.inputs,
                     priority: question.priority,
                     timeout_us: question.timeout_us,
+                    id: question.id,
                     rest: (question.rest, &**servable),
                 })
             };

@@ -1,7 +1,9 @@
 //! The doors as clients find them: a server of small models behind real sockets.
 
 mod kserve;
+mod openapi;
 mod operation;
+mod requests;
 mod security;
 mod tensorflow;
 mod triton;
@@ -243,6 +245,7 @@ async fn send(
     let request = request.body(Body::new(body.to_vec())).expect("a request");
     let mut response = sender.send_request(request).await.expect("an answer");
     let (body, _) = read(response.body_mut()).await;
+    openapi::check(method, path, response.status().as_u16());
     Reply {
         status: response.status().as_u16(),
         headers: response.headers().clone(),
