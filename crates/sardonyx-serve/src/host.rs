@@ -20,7 +20,7 @@ use crate::doors::{AccessLog, DoorOptions, Doors, RequestSampler, watch_keys, wa
 use crate::error::{Code, Result, ServeError, internal};
 use crate::log::{AccessFormat, LineLog, LogFile, Sampler, Sink};
 use crate::metrics::{LogKind, Metrics, MetricsOptions, Port, VersionState};
-use crate::registry::Registry;
+use crate::registry::{ModelConfig, Registry, VersionPolicy};
 use crate::servable::ServableOptions;
 use crate::server::Server;
 
@@ -322,7 +322,7 @@ fn load(config: &ServeConfig, registry: &Arc<Registry>, report: &Report) -> Resu
 /// version: what a server would say.
 ///
 /// # Errors
-/// When a file that the configuration names is wrong.
+/// When a file that the configuration names is wrong, or a model that it names is not there.
 pub fn check(config: &ServeConfig) -> Result<Vec<Event>> {
     config.check()?;
     config.tls.clone().map(Tls::load).transpose()?;
@@ -330,6 +330,9 @@ pub fn check(config: &ServeConfig) -> Result<Vec<Event>> {
     let pool = Pool::new(threads(config.threads)).map_err(internal)?;
     let registry = registry(config, Arc::new(pool));
     registry.configure(config.models.clone())?;
+    for model in &config.models {
+        has_versions(model, &registry)?;
+    }
     let events = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&events);
     let report: Report = Arc::new(move |event| {
@@ -342,6 +345,26 @@ pub fn check(config: &ServeConfig) -> Result<Vec<Event>> {
     drop(report);
     let events = std::mem::take(&mut *events.lock().unwrap_or_else(PoisonError::into_inner));
     Ok(events)
+}
+
+/// A model that is asked for must be there, all of it.
+fn has_versions(model: &ModelConfig, registry: &Registry) -> Result<()> {
+    let (name, place) = (&model.name, model.path.display());
+    let there = registry.status(name)?;
+    let is_there = |version: &u64| there.iter().any(|status| status.version == *version);
+    let missing = match &model.policy {
+        VersionPolicy::Specific(wanted) => wanted.iter().find(|version| !is_there(version)),
+        VersionPolicy::Latest(_) | VersionPolicy::All => None,
+    };
+    let message = match missing {
+        Some(version) => format!("model '{name}': version {version} is not at {place}"),
+        None if there.is_empty() => format!(
+            "model '{name}': no version is at {place}; hint: give a model file, or a folder of \
+             versions, such as {place}/1/model.onnx"
+        ),
+        None => return Ok(()),
+    };
+    Err(ServeError::new(Code::NotFound, message))
 }
 
 /// What was reported of each version, so that it is reported once.

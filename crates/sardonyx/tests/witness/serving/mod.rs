@@ -2,6 +2,7 @@
 
 mod abuse;
 mod clients;
+mod disk;
 mod drain;
 mod load;
 mod security;
