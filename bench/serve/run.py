@@ -152,7 +152,8 @@ def command(name: str, options: argparse.Namespace, folder: pathlib.Path, port: 
     peers = HERE / "peers"
     if name == OURS:
         words = [BINARY, "serve", model, "--name", "model", "--host", "127.0.0.1", "--quiet"]
-        words += ["--http-port", port, "--grpc-port", 0, "--max-queue", options.max_queue]
+        words += ["--http-port", port, "--grpc-port", 0, "--admin-port", 0]
+        words += ["--max-queue", options.max_queue]
         return words, {}
     if name == "triton":
         words, environment = triton_command(home, folder, options.names)
