@@ -11,6 +11,9 @@ use crate::Isa;
 use crate::simd::{Avx2, Avx512};
 use crate::simd::{Scalar, Simd};
 
+/// Floats of a cache line.
+const LINE: usize = 16;
+
 /// Most rows that any tile has.
 pub(crate) const MAX_ROWS: usize = 14;
 
@@ -222,6 +225,10 @@ unsafe fn multiply<S: Simd, const ROWS: usize, const VECTORS: usize, const ADJAC
             for _ in 0..t.run {
                 if !ADJACENT {
                     s.prefetch(ahead);
+                    // A row alone has no others to bring the rest of what it skips.
+                    if ROWS == 1 && VECTORS * S::LANES > LINE {
+                        s.prefetch(ahead.wrapping_add(LINE));
+                    }
                     ahead = ahead.wrapping_add(t.ahead.step);
                 }
                 let mut columns = [s.splat(0.0); VECTORS];
