@@ -60,6 +60,14 @@ pub(super) struct Geometry {
     pub(super) split: Split,
 }
 
+impl Geometry {
+    /// Rows and columns of the source behind which there are zeros: unpooling fills whole windows.
+    fn extent(&self) -> [usize; 2] {
+        let ([high, wide], source) = (self.unpool.unwrap_or([1, 1]), &self.source);
+        [source.height / high * high, source.width / wide * wide]
+    }
+}
+
 /// A grid, cut into zones and blocks.
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -104,7 +112,8 @@ impl Plan {
             panel_blocks: 1,
         };
         plan.choose_block(geometry, BLOCK_PIXELS);
-        let mut zones = grid.zones(source.height, source.width);
+        let [height, width] = geometry.extent();
+        let mut zones = grid.zones(height, width);
         let whole = grid.whole();
         if plan.cost(&whole, micro) <= zones.iter().map(|zone| plan.cost(zone, micro)).sum() {
             plan.halo = zones != [whole.clone()];
