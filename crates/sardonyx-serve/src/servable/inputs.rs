@@ -8,8 +8,22 @@ use sardonyx_wire::{BytesTensor, TensorSpec, Value};
 
 use super::Servable;
 use crate::error::{Result, ServeError, internal, invalid};
+use crate::signature::Signature;
 
 impl Servable {
+    /// As [`Signature::bind`].
+    ///
+    /// # Errors
+    /// As [`Signature::bind`].
+    pub fn bind<'n>(
+        &self,
+        named: impl IntoIterator<Item = (Cow<'n, str>, Value)>,
+    ) -> Result<Vec<Tensor>> {
+        self.signature().bind(named)
+    }
+}
+
+impl Signature {
     /// The inputs of a request in the order of the signature, checked against it. Files of pictures
     /// become samples.
     ///
@@ -19,11 +33,10 @@ impl Servable {
         &self,
         named: impl IntoIterator<Item = (Cow<'n, str>, Value)>,
     ) -> Result<Vec<Tensor>> {
-        let signature = self.signature();
-        let mut found: Vec<Option<Value>> = vec![None; signature.inputs.len()];
+        let mut found: Vec<Option<Value>> = vec![None; self.inputs.len()];
         for (name, value) in named {
-            let Some(index) = signature.input_index(&name) else {
-                return Err(unknown_input(&name, &signature.inputs));
+            let Some(index) = self.input_index(&name) else {
+                return Err(unknown_input(&name, &self.inputs));
             };
             if found[index].replace(value).is_some() {
                 return Err(ServeError::invalid(format!(
@@ -31,7 +44,7 @@ impl Servable {
                 )));
             }
         }
-        let specs = signature.inputs.iter();
+        let specs = self.inputs.iter();
         specs
             .zip(found)
             .map(|(spec, value)| {
@@ -45,7 +58,7 @@ impl Servable {
 
     fn bind_one(&self, spec: &TensorSpec, value: Value) -> Result<Tensor> {
         spec.check(&value)?;
-        match (value, &self.signature().image) {
+        match (value, &self.image) {
             (Value::Bytes(files), Some(image)) if spec.takes_bytes => {
                 let samples = pictures(&spec.name, &files, image)?;
                 spec.check(&Value::Tensor(samples.clone()))?;

@@ -3,6 +3,7 @@
 mod cached;
 mod inputs;
 mod runner;
+mod warm;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -34,7 +35,8 @@ pub struct ServableOptions {
     pub batch: BatchOptions,
     /// Lanes that run batches; 0 chooses by the model's size.
     pub lanes: usize,
-    /// Whether a sample of zeros runs before the version is ready.
+    /// Whether a sample of zeros and the requests beside the model run, and every batch size is
+    /// planned, before the version is ready.
     pub warm_up: bool,
     /// The threads that large models share.
     pub pool: Arc<Pool>,
@@ -90,13 +92,13 @@ impl Servable {
         let lanes = lanes(&mut first, &signature, options)?;
         let sessions = sessions(first, lanes)?;
         let read_and_planned = start.elapsed();
-        let mut runners = Vec::new();
+        let mut runners: Vec<Box<dyn Runner>> = Vec::new();
         for session in sessions {
             let mut runner = SessionRunner::new(session, &signature, options.batch.max_batch_size);
             if options.warm_up {
-                runner.warm_up()?;
+                runner.warm_up(path)?;
             }
-            runners.push(Box::new(runner) as Box<dyn Runner>);
+            runners.push(Box::new(runner));
         }
         let observer: Arc<dyn Observer> = metrics.clone();
         let batch = options.batch.clone();

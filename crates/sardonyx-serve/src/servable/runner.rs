@@ -1,10 +1,12 @@
 //! A session as a lane's runner.
 
 use std::collections::VecDeque;
+use std::path::Path;
 
 use sardonyx_engine::{EngineError, Session};
 use sardonyx_tensor::{DType, Tensor, element_count};
 
+use super::warm::Requests;
 use crate::batch::{Runner, batch_sizes};
 use crate::error::{Code, Result, ServeError, internal};
 use crate::signature::Signature;
@@ -40,11 +42,20 @@ impl SessionRunner {
         }
     }
 
-    /// Runs a sample of zeros, where the model says what its samples are like.
-    pub(super) fn warm_up(&mut self) -> Result<()> {
+    /// Runs a sample of zeros, where the model says what its samples are like, and the requests
+    /// that lie beside it; then plans every batch size.
+    ///
+    /// # Errors
+    /// When one of these requests is damaged or the model refuses it.
+    pub(super) fn warm_up(&mut self, model: &Path) -> Result<()> {
         if let Some(sample) = zeros(&self.signature, 1)? {
             self.run(&sample)?;
         }
+        if let Some(requests) = Requests::beside(model)? {
+            let signature = self.signature.clone();
+            requests.each(&signature, |inputs| self.run(inputs).map(drop))?;
+        }
+        while self.prepare() {}
         Ok(())
     }
 }

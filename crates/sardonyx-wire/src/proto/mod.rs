@@ -8,6 +8,7 @@ pub mod health;
 pub mod inference;
 pub mod model_config;
 pub mod model_server;
+pub mod prediction_log;
 pub mod serving;
 pub mod statistics;
 pub mod tensorflow;
