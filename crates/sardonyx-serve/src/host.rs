@@ -36,6 +36,11 @@ pub enum Event {
         /// Where orders are taken.
         admin: Option<SocketAddr>,
     },
+    /// The configuration asks for what is not done.
+    Warned {
+        /// What.
+        message: String,
+    },
     /// A version takes requests.
     Loaded {
         /// The model.
@@ -88,6 +93,9 @@ pub fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
     config.check()?;
+    for message in config.warnings.iter().cloned() {
+        report(Event::Warned { message });
+    }
     let pool = Pool::new(threads(config.threads)).map_err(internal)?;
     let runtime = Builder::new_multi_thread()
         .worker_threads(pool.threads())
@@ -190,7 +198,7 @@ fn open(
     stopped: &watch::Receiver<bool>,
 ) -> Result<Open> {
     let metrics = Arc::clone(registry.metrics());
-    let tls = config.tls.clone().map(Tls::load).transpose()?.map(Arc::new);
+    let tls = tls(config)?.map(Arc::new);
     let keys = config
         .keys
         .as_ref()
@@ -205,6 +213,7 @@ fn open(
         is_repository_open: config.is_repository_open,
         access_log: access_log(config, &metrics)?,
         request_log: request_log(config, &metrics)?,
+        metrics_path: config.metrics_path.clone(),
         ..DoorOptions::default()
     };
     let server = Arc::new(Server::new(Arc::clone(registry))?);
@@ -245,6 +254,13 @@ fn open(
     }
     report(Event::Listening { http, grpc, admin });
     Ok(Open { listeners, doors })
+}
+
+fn tls(config: &ServeConfig) -> Result<Option<Tls>> {
+    match (&config.tls, &config.tls_texts) {
+        (Some(files), _) => Tls::load(files.clone()).map(Some),
+        (None, texts) => texts.as_ref().map(Tls::from_texts).transpose(),
+    }
 }
 
 fn access_log(config: &ServeConfig, metrics: &Arc<Metrics>) -> Result<Option<AccessLog>> {
@@ -325,7 +341,7 @@ fn load(config: &ServeConfig, registry: &Arc<Registry>, report: &Report) -> Resu
 /// When a file that the configuration names is wrong, or a model that it names is not there.
 pub fn check(config: &ServeConfig) -> Result<Vec<Event>> {
     config.check()?;
-    config.tls.clone().map(Tls::load).transpose()?;
+    tls(config)?;
     config.keys.as_ref().map(Keys::load).transpose()?;
     let pool = Pool::new(threads(config.threads)).map_err(internal)?;
     let registry = registry(config, Arc::new(pool));
@@ -333,7 +349,11 @@ pub fn check(config: &ServeConfig) -> Result<Vec<Event>> {
     for model in &config.models {
         has_versions(model, &registry)?;
     }
-    let events = Arc::new(Mutex::new(Vec::new()));
+    let warned = |message: &String| Event::Warned {
+        message: message.clone(),
+    };
+    let events: Vec<Event> = config.warnings.iter().map(warned).collect();
+    let events = Arc::new(Mutex::new(events));
     let heard = Arc::clone(&events);
     let report: Report = Arc::new(move |event| {
         heard

@@ -158,6 +158,67 @@ fn difference(left: &[Tensor], right: &[Tensor]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::Runner;
+    use crate::metrics::{Metrics, MetricsOptions};
+    use crate::registry::{Registry, Target};
+    use crate::servable::ServableOptions;
+    use crate::server::{Call, Server};
+
+    /// Answers what it is asked.
+    struct Echo;
+
+    impl Runner for Echo {
+        fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+            Ok(inputs.to_vec())
+        }
+    }
+
+    /// Sleeps until it is woken, then answers what it is asked.
+    struct Asleep(Receiver<()>);
+
+    impl Runner for Asleep {
+        fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+            // Whoever wakes it says nothing.
+            let _ = self.0.recv();
+            Ok(inputs.to_vec())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_shadow_that_sleeps_keeps_nobody_waiting() {
+        let metrics = Arc::new(Metrics::new(MetricsOptions::default()));
+        let pool = Arc::new(sardonyx_kernels::Pool::new(1).expect("threads"));
+        let options = ServableOptions::new(pool);
+        let registry = Registry::new(options, Arc::clone(&metrics), None);
+        let server = Server::new(Arc::new(registry)).expect("threads");
+        let (held, sleep) = sync_channel(0);
+        let shadow = Box::new(Asleep(sleep));
+        let shadow = Servable::of_runner(2, shadow, metrics.model("test", 2));
+        let counted = Arc::clone(shadow.metrics());
+        let champion = Servable::of_runner(1, Box::new(Echo), metrics.model("test", 1));
+        let target = Target {
+            servable: Arc::new(champion),
+            shadow: Some((Arc::new(shadow), 0.0)),
+        };
+        let asked = 3 * MAX_WAITING;
+        for number in 0..asked {
+            let call = Call {
+                inputs: vec![Tensor::scalar(number as f32)],
+                priority: 0,
+                deadline: None,
+                source: 1,
+            };
+            let answer = server.infer(&target, call).await.expect("an answer");
+            assert_eq!(answer.outputs, [Tensor::scalar(number as f32)]);
+        }
+        let counts = |result| counted.shadowed(result);
+        assert_eq!(counts(ShadowResult::Dropped), (asked - MAX_WAITING) as u64);
+        assert_eq!(counts(ShadowResult::Agreed), 0, "it still sleeps");
+        drop(held);
+        drop(target);
+        drop(server);
+        assert_eq!(counts(ShadowResult::Agreed), MAX_WAITING as u64);
+    }
 
     #[test]
     fn differences_are_the_largest_and_shapes_must_agree() {

@@ -23,6 +23,12 @@ pub struct ServeOptions {
     pub models: Option<PathBuf>,
     /// A configuration: TOML, or TensorFlow Serving's `models.config`.
     pub config: Option<PathBuf>,
+    /// TensorFlow Serving's batching parameters.
+    pub batching_parameters: Option<PathBuf>,
+    /// TensorFlow Serving's configuration of metrics.
+    pub monitoring_config: Option<PathBuf>,
+    /// TensorFlow Serving's configuration of TLS.
+    pub ssl_config: Option<PathBuf>,
     /// Address of the public ports.
     pub host: Option<IpAddr>,
     /// Port of HTTP.
@@ -105,6 +111,15 @@ impl ServeOptions {
             let problem =
                 "nothing to serve; hint: give a model file, --models FOLDER or --config FILE";
             return Err(Error::config("serve", problem));
+        }
+        if let Some(path) = &self.batching_parameters {
+            config.apply_batching_parameters(path)?;
+        }
+        if let Some(path) = &self.monitoring_config {
+            config.apply_monitoring_config(path)?;
+        }
+        if let Some(path) = &self.ssl_config {
+            config.apply_ssl_config(path)?;
         }
         self.apply_network(&mut config);
         self.apply_request_log(&mut config)?;
@@ -264,6 +279,11 @@ pub enum Event {
         /// Where orders are taken.
         admin: Option<SocketAddr>,
     },
+    /// The configuration asks for what is not done.
+    Warned {
+        /// What.
+        message: String,
+    },
     /// A version takes requests.
     Loaded {
         /// The model.
@@ -320,6 +340,7 @@ impl From<sardonyx_serve::Event> for Event {
                 what: what.to_owned(),
                 error: error.map(|error| error.message),
             },
+            From::Warned { message } => Event::Warned { message },
             From::Stopping => Event::Stopping,
         }
     }
@@ -354,6 +375,7 @@ impl Event {
             } => {
                 format!("the old {what} stay: {error}")
             }
+            Event::Warned { message } => format!("warning: {message}"),
             Event::Stopping => "stopping: requests in flight are finished first".to_owned(),
         }
     }

@@ -1,6 +1,7 @@
 //! What a server is told: which models, on which ports, within which limits.
 
 mod file;
+mod flags;
 mod tensorflow;
 
 use std::collections::BTreeMap;
@@ -8,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::doors::listen::TlsFiles;
+use crate::doors::listen::{TlsFiles, TlsTexts};
 use crate::error::{Code, Result, ServeError};
 use crate::registry::ModelConfig;
 use crate::rollout::Rollout;
@@ -32,6 +33,8 @@ pub struct ServeConfig {
     pub admin: Option<SocketAddr>,
     /// Certificates of the public ports; plain text when absent.
     pub tls: Option<TlsFiles>,
+    /// Certificates that are given as they are, where there are no files of them.
+    pub tls_texts: Option<TlsTexts>,
     /// The file of keys; everybody may come in when absent.
     pub keys: Option<PathBuf>,
     /// Whether the public ports load and unload models too.
@@ -56,6 +59,10 @@ pub struct ServeConfig {
     pub has_tensorflow_metrics: bool,
     /// Whether metrics also carry the names of Triton.
     pub has_triton_metrics: bool,
+    /// One more path that metrics are shown at.
+    pub metrics_path: Option<String>,
+    /// What the configuration asks for and is not done.
+    pub warnings: Vec<String>,
 }
 
 /// A log of requests with what they brought and got.
@@ -109,6 +116,7 @@ impl Default for ServeConfig {
             grpc: SocketAddr::new(all, 8500),
             admin: Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), ADMIN_PORT)),
             tls: None,
+            tls_texts: None,
             keys: None,
             is_repository_open: false,
             max_request_bytes: MAX_REQUEST_BYTES,
@@ -121,6 +129,8 @@ impl Default for ServeConfig {
             access_log: None,
             has_tensorflow_metrics: false,
             has_triton_metrics: false,
+            metrics_path: None,
+            warnings: Vec::new(),
         }
     }
 }

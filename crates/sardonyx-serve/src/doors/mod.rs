@@ -52,6 +52,8 @@ pub struct DoorOptions {
     pub has_raw_tensors: bool,
     /// Where every request is noted; nowhere when absent.
     pub access_log: Option<AccessLog>,
+    /// One more path that metrics are shown at.
+    pub metrics_path: Option<String>,
     /// Where chosen requests are written with what they brought and got; nowhere when absent.
     pub request_log: Option<RequestSampler>,
 }
@@ -66,6 +68,7 @@ impl Default for DoorOptions {
             has_raw_tensors: false,
             access_log: None,
             request_log: None,
+            metrics_path: None,
         }
     }
 }

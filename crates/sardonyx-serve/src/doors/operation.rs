@@ -16,6 +16,7 @@ pub(super) fn answer(doors: &Doors, exchange: &Exchange, head: &request::Parts) 
         "/healthz" => |_, _, _| whole(StatusCode::OK, TEXT, b"ok\n".to_vec()),
         "/readyz" => |doors, _, _| ready(doors),
         "/metrics" | "/monitoring/prometheus/metrics" => metrics,
+        path if doors.options.metrics_path.as_deref() == Some(path) => metrics,
         _ => return None,
     };
     let is_read = head.method == Method::GET || head.method == Method::HEAD;

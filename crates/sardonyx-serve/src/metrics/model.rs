@@ -145,6 +145,11 @@ impl ModelMetrics {
         self.picks[pick as usize].increment();
     }
 
+    /// How many requests that this version shadowed ended so.
+    pub fn shadowed(&self, result: ShadowResult) -> u64 {
+        self.shadow[result as usize].value()
+    }
+
     /// Records what became of a request that this version shadowed. `difference` is the largest
     /// between its outputs and the champion's, relative to the champion's where those are above 1.
     pub fn shadow(&self, result: ShadowResult, difference: Option<f64>) {

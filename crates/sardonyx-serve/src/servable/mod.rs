@@ -123,6 +123,35 @@ impl Servable {
         })
     }
 
+    /// A version that `runner` answers for, one request at a time.
+    #[cfg(test)]
+    pub(crate) fn of_runner(
+        version: u64,
+        runner: Box<dyn Runner>,
+        metrics: Arc<ModelMetrics>,
+    ) -> Servable {
+        let observer: Arc<dyn Observer> = metrics.clone();
+        let batch = BatchOptions::default();
+        let batcher = Batcher::new(vec![runner], false, batch.clone(), observer);
+        Servable {
+            name: "test".to_owned(),
+            version,
+            path: PathBuf::new(),
+            signature: Signature {
+                inputs: Vec::new(),
+                outputs: Vec::new(),
+                is_batched: false,
+                classes: None,
+                image: None,
+            },
+            batch,
+            batcher: Arc::new(batcher.expect("threads")),
+            metrics,
+            load_time: Duration::ZERO,
+            cached: None,
+        }
+    }
+
     /// Name of the model.
     pub fn name(&self) -> &str {
         &self.name

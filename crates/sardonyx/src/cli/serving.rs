@@ -1,10 +1,40 @@
-//! The arguments of `serve`: ports, batching, security.
+//! The arguments of `serve`: what to serve, ports, batching, security.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use sardonyx::serve::{Admin, ServeOptions, TlsFiles};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Source {
+    /// ONNX file, folder of a run, or folder of versions
+    model: Option<PathBuf>,
+    /// Name that clients use for MODEL [default: that of the file]
+    #[arg(long, requires = "model")]
+    name: Option<String>,
+    /// Folder of models, NAME/VERSION/model.onnx
+    #[arg(long, value_name = "FOLDER")]
+    models: Option<PathBuf>,
+    /// Configuration: TOML, or TensorFlow Serving's models.config
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// TensorFlow Serving's batching parameters (protobuf text)
+    #[arg(long, value_name = "FILE", alias = "batching_parameters_file")]
+    batching_parameters_file: Option<PathBuf>,
+    /// TensorFlow Serving's configuration of metrics (protobuf text)
+    #[arg(long, value_name = "FILE", alias = "monitoring_config_file")]
+    monitoring_config_file: Option<PathBuf>,
+    /// TensorFlow Serving's configuration of TLS (protobuf text), here for both ports
+    #[arg(long, value_name = "FILE", alias = "ssl_config_file")]
+    ssl_config_file: Option<PathBuf>,
+    /// Seconds between looks for new versions; 0 never looks [default: 2]
+    #[arg(long, value_name = "SECONDS")]
+    poll: Option<u64>,
+    /// File that keeps decisions about rollouts over restarts
+    #[arg(long, value_name = "FILE")]
+    rollout_file: Option<PathBuf>,
+}
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Network")]
@@ -77,6 +107,20 @@ pub(crate) struct Security {
     /// Let clients of the public ports load and unload models
     #[arg(long)]
     open_repository: bool,
+}
+
+impl Source {
+    pub(crate) fn put_into(self, options: &mut ServeOptions) {
+        options.model = self.model;
+        options.name = self.name;
+        options.models = self.models;
+        options.config = self.config;
+        options.batching_parameters = self.batching_parameters_file;
+        options.monitoring_config = self.monitoring_config_file;
+        options.ssl_config = self.ssl_config_file;
+        options.poll = self.poll.map(Duration::from_secs);
+        options.rollout_file = self.rollout_file;
+    }
 }
 
 impl Network {

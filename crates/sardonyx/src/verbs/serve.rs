@@ -1,10 +1,8 @@
-use std::path::PathBuf;
 use std::sync::mpsc::channel;
-use std::time::Duration;
 
 use sardonyx::serve::{CheckReport, Event, ServeOptions, check, serve};
 
-use crate::cli::serving::{Batching, Network, Security};
+use crate::cli::serving::{Batching, Network, Security, Source};
 use crate::cli::{Output, Result};
 
 /// Serve models to clients of TensorFlow Serving and of KServe v2 / Triton
@@ -16,23 +14,8 @@ use crate::cli::{Output, Result};
     sardonyx serve --config serve.toml --check\n\n\
     curl localhost:8501/v1/models/model:predict -d '{\"instances\": [[1.0, 2.0]]}'")]
 pub(crate) struct Args {
-    /// ONNX file, folder of a run, or folder of versions
-    model: Option<PathBuf>,
-    /// Name that clients use for MODEL [default: that of the file]
-    #[arg(long, requires = "model")]
-    name: Option<String>,
-    /// Folder of models, NAME/VERSION/model.onnx
-    #[arg(long, value_name = "FOLDER")]
-    models: Option<PathBuf>,
-    /// Configuration: TOML, or TensorFlow Serving's models.config
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Seconds between looks for new versions; 0 never looks [default: 2]
-    #[arg(long, value_name = "SECONDS")]
-    poll: Option<u64>,
-    /// File that keeps decisions about rollouts over restarts
-    #[arg(long, value_name = "FILE")]
-    rollout_file: Option<PathBuf>,
+    #[command(flatten)]
+    source: Source,
     /// Load everything, tell what would be served, and end
     #[arg(long)]
     check: bool,
@@ -46,15 +29,8 @@ pub(crate) struct Args {
 
 impl Args {
     fn options(self) -> ServeOptions {
-        let mut options = ServeOptions {
-            model: self.model,
-            name: self.name,
-            models: self.models,
-            config: self.config,
-            poll: self.poll.map(Duration::from_secs),
-            rollout_file: self.rollout_file,
-            ..ServeOptions::default()
-        };
+        let mut options = ServeOptions::default();
+        self.source.put_into(&mut options);
         self.network.put_into(&mut options);
         self.batching.put_into(&mut options);
         self.security.put_into(&mut options);

@@ -11,6 +11,7 @@ mod general;
 mod hostile;
 mod inspect;
 mod interop;
+mod killed;
 mod new;
 mod predict;
 mod profile;

@@ -25,7 +25,7 @@ use tokio::sync::{Semaphore, watch};
 pub use body::{Body, BodyError, BodySender, Received};
 pub use limits::Limits;
 pub(super) use limits::{Ledger, Share};
-pub use tls::{Tls, TlsFiles};
+pub use tls::{Tls, TlsFiles, TlsTexts};
 
 use crate::error::{Code, Result, ServeError};
 use crate::metrics;
