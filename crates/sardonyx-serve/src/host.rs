@@ -205,8 +205,7 @@ fn open(
         .map(Keys::load)
         .transpose()?
         .map(Arc::new);
-    let buffered = config.max_request_bytes.saturating_mul(BUFFERED_REQUESTS);
-    let limits = Limits::new(config.max_request_bytes, buffered);
+    let limits = limits(config);
     let options = DoorOptions {
         limits: limits.clone(),
         keys: keys.clone(),
@@ -254,6 +253,20 @@ fn open(
     }
     report(Event::Listening { http, grpc, admin });
     Ok(Open { listeners, doors })
+}
+
+fn limits(config: &ServeConfig) -> Limits {
+    let usual = config.max_request_bytes.saturating_mul(BUFFERED_REQUESTS);
+    let buffered = config.max_buffered_bytes.unwrap_or(usual);
+    let timeouts = &config.timeouts;
+    let mut limits = Limits::new(config.max_request_bytes, buffered);
+    limits.max_connections = config.max_connections;
+    limits.header_timeout = timeouts.header;
+    limits.body_timeout = timeouts.body;
+    limits.write_timeout = timeouts.write;
+    limits.idle_timeout = timeouts.idle;
+    limits.drain_timeout = timeouts.drain;
+    limits
 }
 
 fn tls(config: &ServeConfig) -> Result<Option<Tls>> {
@@ -400,6 +413,9 @@ impl Told {
                 let key = (model.clone(), status.version);
                 if self.0.insert(key, status.state) == Some(status.state) {
                     continue;
+                }
+                for message in status.notes {
+                    report(Event::Warned { message });
                 }
                 if let Some(error) = status.error {
                     failure = Some(error.clone());

@@ -24,7 +24,7 @@ mod servable;
 mod server;
 mod signature;
 
-pub use config::{RequestLog, ServeConfig};
+pub use config::{RequestLog, ServeConfig, Timeouts};
 pub use doors::listen::TlsFiles;
 pub use error::{Code, Result, ServeError};
 pub use host::{Event, Report, check, serve, stop_signal};

@@ -20,6 +20,7 @@ struct File {
     server: Section,
     tls: Option<TlsSection>,
     log: LogSection,
+    limits: LimitSection,
     #[serde(rename = "model")]
     models: Vec<Model>,
 }
@@ -71,6 +72,18 @@ struct TlsSection {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+struct LimitSection {
+    max_buffered_mb: Option<usize>,
+    max_connections: Option<usize>,
+    header_seconds: Option<f64>,
+    body_seconds: Option<f64>,
+    write_seconds: Option<f64>,
+    idle_seconds: Option<f64>,
+    drain_seconds: Option<f64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 struct LogSection {
     access: Option<PathBuf>,
     requests: Option<PathBuf>,
@@ -106,6 +119,7 @@ pub(super) fn read(text: &str, folder: &Path) -> Result<ServeConfig> {
     let file: File = toml::from_str(text).map_err(|error| invalid(error.to_string().trim_end()))?;
     let mut config = ServeConfig::default();
     apply_server(&mut config, file.server, folder)?;
+    apply_limits(&mut config, &file.limits)?;
     config.tls = file.tls.map(|tls| TlsFiles {
         certificate: from_folder(folder, tls.certificate),
         key: from_folder(folder, tls.key),
@@ -173,6 +187,30 @@ fn apply_server(config: &mut ServeConfig, section: Section, folder: &Path) -> Re
     config.rollout_file = section.rollout_file.map(|path| from_folder(folder, path));
     config.has_tensorflow_metrics = section.tensorflow_metrics;
     config.has_triton_metrics = section.triton_metrics;
+    Ok(())
+}
+
+fn apply_limits(config: &mut ServeConfig, section: &LimitSection) -> Result<()> {
+    config.max_buffered_bytes = section
+        .max_buffered_mb
+        .map(|size| size.saturating_mul(1 << 20));
+    config.max_connections = section.max_connections.unwrap_or(config.max_connections);
+    let timeouts = &mut config.timeouts;
+    for (timeout, name, given) in [
+        (
+            &mut timeouts.header,
+            "header_seconds",
+            section.header_seconds,
+        ),
+        (&mut timeouts.body, "body_seconds", section.body_seconds),
+        (&mut timeouts.write, "write_seconds", section.write_seconds),
+        (&mut timeouts.idle, "idle_seconds", section.idle_seconds),
+        (&mut timeouts.drain, "drain_seconds", section.drain_seconds),
+    ] {
+        if let Some(seconds) = given {
+            *timeout = seconds_of(name, seconds)?;
+        }
+    }
     Ok(())
 }
 

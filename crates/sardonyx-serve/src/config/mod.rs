@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::doors::listen::{TlsFiles, TlsTexts};
+use crate::doors::listen::{Limits, TlsFiles, TlsTexts};
 use crate::error::{Code, Result, ServeError};
 use crate::registry::ModelConfig;
 use crate::rollout::Rollout;
@@ -41,6 +41,12 @@ pub struct ServeConfig {
     pub is_repository_open: bool,
     /// Most bytes of a request.
     pub max_request_bytes: usize,
+    /// Most bytes of all requests that are being read or answered; four of the largest when absent.
+    pub max_buffered_bytes: Option<usize>,
+    /// Most connections of a port; more wait to be taken.
+    pub max_connections: usize,
+    /// How long clients may take.
+    pub timeouts: Timeouts,
     /// How often the disk is looked at for new versions; never when absent.
     pub poll: Option<Duration>,
     /// Bytes of answers that are kept; 0 keeps none.
@@ -63,6 +69,34 @@ pub struct ServeConfig {
     pub metrics_path: Option<String>,
     /// What the configuration asks for and is not done.
     pub warnings: Vec<String>,
+}
+
+/// How long clients may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a handshake and the head of a request.
+    pub header: Duration,
+    /// For the body of a request.
+    pub body: Duration,
+    /// Without taking any byte of an answer that waits for them.
+    pub write: Duration,
+    /// Without a request.
+    pub idle: Duration,
+    /// For the end of requests in flight after the order to stop.
+    pub drain: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Timeouts {
+        let usual = Limits::default();
+        Timeouts {
+            header: usual.header_timeout,
+            body: usual.body_timeout,
+            write: usual.write_timeout,
+            idle: usual.idle_timeout,
+            drain: usual.drain_timeout,
+        }
+    }
 }
 
 /// A log of requests with what they brought and got.
@@ -120,6 +154,9 @@ impl Default for ServeConfig {
             keys: None,
             is_repository_open: false,
             max_request_bytes: MAX_REQUEST_BYTES,
+            max_buffered_bytes: None,
+            max_connections: Limits::default().max_connections,
+            timeouts: Timeouts::default(),
             poll: None,
             cache_bytes: 0,
             threads: 0,
@@ -180,6 +217,13 @@ impl ServeConfig {
                 );
                 return Err(ServeError::invalid(message));
             }
+        }
+        if !(1..=1_000_000).contains(&self.max_connections) {
+            let message = format!(
+                "max_connections is {}; give 1 to 1000000",
+                self.max_connections
+            );
+            return Err(ServeError::invalid(message));
         }
         for (_, rollout) in &self.rollouts {
             rollout.check()?;

@@ -24,6 +24,9 @@ fn toml_says_everything() {
         admin = "127.0.0.1:8081"
         poll_seconds = 1.5
         cache_mb = 4
+        [limits]
+        max_buffered_mb = 64
+        write_seconds = 2.5
         [log]
         requests = "requests"
         fraction = 0.1
@@ -45,6 +48,8 @@ fn toml_says_everything() {
     .expect("valid");
     assert_eq!(config.poll, Some(Duration::from_millis(1500)));
     assert_eq!(config.cache_bytes, 4 << 20);
+    assert_eq!(config.max_buffered_bytes, Some(64 << 20));
+    assert_eq!(config.timeouts.write, Duration::from_millis(2500));
     let log = config.request_log.expect("a log");
     assert!(log.path().ends_with("requests/requests.jsonl"));
     assert_eq!((log.fraction, config.log_fractions["digits"]), (0.1, 0.25));

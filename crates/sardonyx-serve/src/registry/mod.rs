@@ -2,6 +2,7 @@
 
 mod model;
 mod source;
+mod triton;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -6,11 +6,12 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, SystemTime};
 
 use super::source::{VersionPolicy, fingerprint, versions_at};
+use super::triton::{self, Beside};
 use crate::batch::BatchOptions;
 use crate::error::{Code, Result, ServeError};
 use crate::metrics::{Metrics, VersionState};
 use crate::rollout::Rollout;
-use crate::servable::{Servable, ServableOptions};
+use crate::servable::{Servable, ServableOptions, WARM_UP_LINES, WARM_UP_RECORDS};
 
 /// How a model is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +53,8 @@ pub struct VersionStatus {
     pub state: VersionState,
     /// Why it ended, where it failed.
     pub error: Option<ServeError>,
+    /// What its folder asks for and is not done.
+    pub notes: Vec<String>,
 }
 
 /// How long an unloading version may take to finish its requests.
@@ -61,6 +64,7 @@ const DRAIN_TIME: Duration = Duration::from_secs(60);
 struct Version {
     state: VersionState,
     error: Option<ServeError>,
+    notes: Vec<String>,
     /// The file when it failed to load: it is tried again when that changes.
     failed_file: Option<(u64, SystemTime)>,
     servable: Option<Arc<Servable>>,
@@ -72,6 +76,22 @@ struct Inner {
     is_wanted: bool,
     versions: BTreeMap<u64, Version>,
     rollout: Arc<Rollout>,
+}
+
+/// What tells whether a version that failed to load is worth another try: its model, and what
+/// lies beside it.
+fn files_now(config: &ModelConfig, model: &Path) -> Option<(u64, SystemTime)> {
+    let folder = model.parent().unwrap_or(Path::new(""));
+    let others = [
+        config.path.join(triton::FILE),
+        folder.join(WARM_UP_LINES),
+        folder.join(WARM_UP_RECORDS),
+    ];
+    let others = others.iter().filter_map(|path| fingerprint(path));
+    others.fold(fingerprint(model), |all, (bytes, time)| {
+        let (sum, last) = all?;
+        Some((sum + bytes, last.max(time)))
+    })
 }
 
 /// A model by name.
@@ -128,6 +148,7 @@ impl Model {
             version,
             state: entry.state,
             error: entry.error.clone(),
+            notes: entry.notes.clone(),
         };
         inner.versions.iter().map(status).collect()
     }
@@ -151,15 +172,22 @@ impl Model {
     /// Loads what should be served and is not, then unloads what should not be. What serves goes
     /// only when something else serves, or nothing should.
     pub(super) fn reconcile(&self, options: &ServableOptions, metrics: &Metrics) -> Result<()> {
-        let (config, is_wanted) = {
+        let (mut config, is_wanted) = {
             let inner = self.read();
             (inner.config.clone(), inner.is_wanted)
         };
+        let beside = Beside::apply(&mut config);
         let there = versions_at(&config.path);
         let there = if is_wanted { there? } else { BTreeMap::new() };
         let wanted = config.policy.choose(&there);
         for version in &wanted {
-            self.load(&config, *version, &there[version], options, metrics);
+            self.load(
+                (&config, &beside),
+                *version,
+                &there[version],
+                options,
+                metrics,
+            );
         }
         let ready = self.ready();
         let is_safe = wanted.is_empty() || wanted.iter().any(|version| ready.contains(version));
@@ -173,13 +201,13 @@ impl Model {
 
     fn load(
         &self,
-        config: &ModelConfig,
+        (config, beside): (&ModelConfig, &Result<Option<Beside>>),
         version: u64,
         file: &Path,
         options: &ServableOptions,
         metrics: &Metrics,
     ) {
-        let file_now = fingerprint(file);
+        let file_now = files_now(config, file);
         if let Some(entry) = self.read().versions.get(&version) {
             let has_failed = entry.state == VersionState::End && entry.error.is_some();
             let is_same = entry.failed_file.is_some() && entry.failed_file == file_now;
@@ -193,6 +221,7 @@ impl Model {
         let loading = Version {
             state: VersionState::Loading,
             error: None,
+            notes: Vec::new(),
             failed_file: None,
             servable: None,
         };
@@ -204,18 +233,29 @@ impl Model {
             ..options.clone()
         };
         let loaded = crate::batch::guarded(|| {
-            Servable::load(&config.name, version, file, &options, Arc::clone(&counted))
+            let beside = beside.clone()?;
+            let counted = Arc::clone(&counted);
+            let servable = Servable::load(&config.name, version, file, &options, counted)?;
+            if let Some(beside) = &beside {
+                beside.check(servable.signature())?;
+            }
+            Ok((
+                servable,
+                beside.map_or_else(Vec::new, |beside| beside.notes),
+            ))
         });
         let entry = match loaded {
-            Ok(servable) => Version {
+            Ok((servable, notes)) => Version {
                 state: VersionState::Available,
                 error: None,
+                notes,
                 failed_file: None,
                 servable: Some(Arc::new(servable)),
             },
             Err(error) => Version {
                 state: VersionState::End,
                 error: Some(error),
+                notes: Vec::new(),
                 failed_file: file_now,
                 servable: None,
             },

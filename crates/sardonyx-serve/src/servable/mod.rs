@@ -23,6 +23,7 @@ use crate::metrics::ModelMetrics;
 use crate::signature::Signature;
 pub(crate) use cached::Cached;
 use runner::SessionRunner;
+pub(crate) use warm::{WARM_UP_LINES, WARM_UP_RECORDS};
 
 /// Arithmetic of one sample below which a model is small: each lane runs it on one thread, and
 /// there is a lane for each core. Larger models share all cores in one lane.

@@ -22,6 +22,11 @@ use sardonyx_wire::tensorflow::{bind_examples, bind_tensors, decode_predict};
 use crate::error::{Code, Result, ServeError, invalid};
 use crate::signature::Signature;
 
+/// Where TensorFlow Serving's records are, from the model's folder.
+pub(crate) const WARM_UP_RECORDS: &str = "assets.extra/tf_serving_warmup_requests";
+/// Where lines are.
+pub(crate) const WARM_UP_LINES: &str = "warmup.jsonl";
+
 /// Most requests of a file, as TensorFlow Serving has it.
 const MAX_REQUESTS: usize = 1000;
 /// Most bytes of one of them.
@@ -49,8 +54,8 @@ impl Requests {
     pub(super) fn beside(model: &Path) -> Result<Option<Requests>> {
         let folder = model.parent().unwrap_or(Path::new(""));
         let places = [
-            ("assets.extra/tf_serving_warmup_requests", Form::Records),
-            ("warmup.jsonl", Form::Lines),
+            (WARM_UP_RECORDS, Form::Records),
+            (WARM_UP_LINES, Form::Lines),
         ];
         for (name, form) in places {
             let path = folder.join(name);

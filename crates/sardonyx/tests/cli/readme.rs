@@ -8,9 +8,9 @@ const README: &str = include_str!("../../../../README.md");
 
 /// Commands in the order in which a reader meets them: lines of shell blocks, and code in the text
 /// that begins with the program's name.
-fn commands() -> Vec<String> {
+fn commands(text: &str) -> Vec<String> {
     let mut found = Vec::new();
-    for (index, part) in README.split("```").enumerate() {
+    for (index, part) in text.split("```").enumerate() {
         if index % 2 == 0 {
             let flowing = part.replace('\n', " ");
             let code = flowing.split('`').skip(1).step_by(2);
@@ -72,7 +72,7 @@ fn every_command_of_the_readme_runs() {
     ]);
     place.write("sardonyx.toml", config);
     let mut n_run = 0;
-    for command in commands() {
+    for command in commands(README) {
         let Some(mut arguments) = arguments(&command) else {
             // What `curl` asks is asked by real clients in the tests of the server.
             let tests = command == "cargo test --workspace" || command.starts_with("curl ");
@@ -97,4 +97,44 @@ fn every_command_of_the_readme_runs() {
         n_run += 1;
     }
     assert!(n_run > 10, "the README has more than {n_run} commands");
+}
+
+const SERVING: &str = include_str!("../../../../docs/serving.md");
+
+#[test]
+fn every_command_of_the_serving_guide_runs() {
+    let place = Place::new();
+    std::fs::create_dir_all(place.path("models/digits/1")).expect("a folder");
+    let new = ["new", "seed-cnn", "--output"];
+    for file in ["model.onnx", "models/digits/1/model.onnx"] {
+        place.stdout(&[&new[..], &[file]].concat());
+    }
+    std::fs::copy(
+        place.path("models/digits/1/model.onnx"),
+        place.path("digits.onnx"),
+    )
+    .expect("copied");
+    std::fs::create_dir_all(place.path("models/digits/2")).expect("a folder");
+    place.stdout(&[&new[..], &["models/digits/2/model.onnx", "--seed", "1"]].concat());
+    let config = SERVING
+        .split("```toml\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next());
+    place.write("serve.toml", config.expect("a configuration"));
+    place.write("batching.config", "max_batch_size { value: 16 }");
+    place.write("monitoring.config", "prometheus_config { enable: true }");
+    let mut n_run = 0;
+    for command in commands(SERVING) {
+        let Some(mut arguments) = arguments(&command) else {
+            assert!(command.starts_with("curl "), "`{command}` is not tested");
+            continue;
+        };
+        if !arguments.contains(&"--check") {
+            arguments.push("--check");
+        }
+        let outcome = place.run(&arguments);
+        assert_eq!(outcome.code, Some(0), "{command}: {}", outcome.stderr);
+        n_run += 1;
+    }
+    assert!(n_run > 4, "{n_run}");
 }

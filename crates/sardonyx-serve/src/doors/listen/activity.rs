@@ -13,6 +13,10 @@ use super::Limits;
 pub(super) struct Activity {
     /// Reads and writes that moved something.
     moves: AtomicU64,
+    /// Writes that moved something.
+    writes: AtomicU64,
+    /// Bytes wait for the client to take them.
+    is_held_up: AtomicBool,
     /// Requests that began.
     requests: AtomicU64,
     /// Requests that have not ended.
@@ -34,6 +38,13 @@ impl Activity {
     /// Bytes went.
     pub(super) fn wrote(&self) {
         self.moves.fetch_add(1, Relaxed);
+        self.writes.fetch_add(1, Relaxed);
+        self.is_held_up.store(false, Relaxed);
+    }
+
+    /// Bytes could not go.
+    pub(super) fn held_up(&self) {
+        self.is_held_up.store(true, Relaxed);
     }
 
     /// A request begins; it ends when the guard is dropped.
@@ -78,6 +89,9 @@ pub(super) struct Watchdog {
     tick: Duration,
     header_ticks: u32,
     idle_ticks: u32,
+    write_ticks: u32,
+    seen_writes: u64,
+    held_up: u32,
     seen_moves: u64,
     in_head: u32,
     idle: u32,
@@ -87,7 +101,10 @@ const TICKS: u32 = 4;
 
 impl Watchdog {
     pub(super) fn new(activity: Arc<Activity>, limits: &Limits) -> Watchdog {
-        let shortest = limits.header_timeout.min(limits.idle_timeout);
+        let shortest = limits
+            .header_timeout
+            .min(limits.idle_timeout)
+            .min(limits.write_timeout);
         let tick = (shortest / TICKS).max(Duration::from_millis(1));
         let ticks = |time: Duration| {
             let ticks = time.as_nanos() / tick.as_nanos();
@@ -98,6 +115,9 @@ impl Watchdog {
             tick,
             header_ticks: ticks(limits.header_timeout),
             idle_ticks: ticks(limits.idle_timeout),
+            write_ticks: ticks(limits.write_timeout),
+            seen_writes: 0,
+            held_up: 0,
             seen_moves: 0,
             in_head: 0,
             idle: 0,
@@ -114,6 +134,13 @@ impl Watchdog {
         let activity = &self.activity;
         let moves = activity.moves.load(Relaxed);
         let has_moved = std::mem::replace(&mut self.seen_moves, moves) != moves;
+        let writes = activity.writes.load(Relaxed);
+        let has_written = std::mem::replace(&mut self.seen_writes, writes) != writes;
+        let is_held_up = activity.is_held_up.load(Relaxed) && !has_written;
+        self.held_up = if is_held_up { self.held_up + 1 } else { 0 };
+        if self.held_up >= self.write_ticks {
+            return Verdict::Cut;
+        }
         if activity.running.load(Relaxed) > 0 {
             (self.in_head, self.idle) = (0, 0);
             return Verdict::Keep;
@@ -194,6 +221,28 @@ mod tests {
         assert_eq!(looks(&mut dog, 8), [Verdict::Keep; 8]);
         assert_eq!(dog.look(), Verdict::Dismiss);
         assert_eq!(looks(&mut dog, 3), [Verdict::Keep; 3]);
+        assert_eq!(dog.look(), Verdict::Cut);
+    }
+
+    #[test]
+    fn who_takes_no_answer_is_cut_even_while_it_runs_and_asks_on() {
+        let limits = Limits {
+            header_timeout: Duration::from_secs(4),
+            write_timeout: Duration::from_secs(6),
+            ..Limits::default()
+        };
+        let activity = Arc::new(Activity::default());
+        let mut dog = Watchdog::new(Arc::clone(&activity), &limits);
+        activity.read();
+        let _running = activity.begin(Version::HTTP_2);
+        activity.held_up();
+        for _ in 0..5 {
+            activity.read();
+            assert_eq!(dog.look(), Verdict::Keep);
+        }
+        activity.wrote();
+        activity.held_up();
+        assert_eq!(looks(&mut dog, 6), [Verdict::Keep; 6], "some bytes went");
         assert_eq!(dog.look(), Verdict::Cut);
     }
 

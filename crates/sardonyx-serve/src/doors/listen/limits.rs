@@ -15,6 +15,8 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// How long a client may take for the body of a request.
     pub body_timeout: Duration,
+    /// How long a client may take no byte of an answer that waits for it.
+    pub write_timeout: Duration,
     /// How long a connection may be open without a request.
     pub idle_timeout: Duration,
     /// How long requests in flight may take after the order to stop.
@@ -33,6 +35,7 @@ impl Limits {
             max_streams: 128,
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(600),
             drain_timeout: Duration::from_secs(30),
             max_body_bytes,

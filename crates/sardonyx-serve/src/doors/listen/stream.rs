@@ -41,6 +41,17 @@ macro_rules! carried {
     };
 }
 
+impl Stream {
+    /// Notes whether bytes went.
+    fn noted(&self, written: Poll<Result<usize>>) -> Poll<Result<usize>> {
+        match &written {
+            Poll::Ready(_) => self.activity.wrote(),
+            Poll::Pending => self.activity.held_up(),
+        }
+        written
+    }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -62,9 +73,8 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<Result<usize>> {
-        let count = ready!(carried!(self, carrier => carrier.poll_write(cx, bytes)))?;
-        self.activity.wrote();
-        Poll::Ready(Ok(count))
+        let written = carried!(self, carrier => carrier.poll_write(cx, bytes));
+        self.noted(written)
     }
 
     fn poll_write_vectored(
@@ -72,9 +82,8 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        let count = ready!(carried!(self, carrier => carrier.poll_write_vectored(cx, parts)))?;
-        self.activity.wrote();
-        Poll::Ready(Ok(count))
+        let written = carried!(self, carrier => carrier.poll_write_vectored(cx, parts));
+        self.noted(written)
     }
 
     fn is_write_vectored(&self) -> bool {
