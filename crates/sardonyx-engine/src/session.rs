@@ -107,8 +107,9 @@ impl Session {
         }
     }
 
-    /// The model, with the names of its inputs and outputs; what does not depend on inputs is
-    /// computed.
+    /// The model with its inputs and outputs in their order; what does not depend on inputs is
+    /// computed. An output has another name than before where the node that named it did nothing
+    /// and is gone.
     pub fn graph(&self) -> &Graph {
         &self.model.graph
     }

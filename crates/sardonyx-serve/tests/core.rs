@@ -285,3 +285,25 @@ fn a_sticky_key_keeps_its_version_and_weights_hold() {
         "a restart keeps it"
     );
 }
+
+#[test]
+fn outputs_keep_the_names_that_nodes_without_work_gave_them() {
+    let text = r#"<ir_version: 8, opset_import: ["" : 17]>
+        same (float[N,2] x) => (float[N,2] copy, float[N,2] other, float[N,2] sum)
+        { copy = Identity(x) other = Identity(x) s = Add(x, x) sum = Identity(s) }"#;
+    let graph = sardonyx_ir::text::parse(text).expect("a graph");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("same.onnx");
+    save(&graph, &path);
+    let registry = registry(folder.path(), ModelConfig::new("same", path));
+    let server = Server::new(Arc::clone(&registry)).expect("threads");
+    let target = registry.resolve("same", &Selector::Default, None);
+    let servable = target.expect("it is there").servable;
+    let outputs = servable.signature().outputs.iter();
+    let names: Vec<&str> = outputs.map(|output| output.name.as_str()).collect();
+    assert_eq!(names, ["copy", "other", "sum"]);
+    let x = Tensor::new([1, 2], vec![1.0f32, 2.0]).expect("matches");
+    let (_, answer) = ask(&server, "same", vec![x.clone()], 1).expect("an answer");
+    let sum = Tensor::new([1, 2], vec![2.0f32, 4.0]).expect("matches");
+    assert_eq!(answer.outputs, [x.clone(), x, sum]);
+}

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sardonyx_engine::{Session, SessionOptions};
-use sardonyx_ir::Graph;
+use sardonyx_ir::{Graph, ValueId};
 use sardonyx_kernels::Pool;
 use sardonyx_passes::{apply, lift_constants};
 use sardonyx_tensor::Tensor;
@@ -85,8 +85,12 @@ impl Servable {
     ) -> Result<Servable> {
         let start = crate::clock::now();
         let graph = read(path)?;
+        let names = output_names(&graph);
         let mut first = session(graph, &options.pool)?;
         let mut signature = Signature::of(first.graph())?;
+        for (output, name) in signature.outputs.iter_mut().zip(names) {
+            output.name = name;
+        }
         if options.batch.max_batch_size <= 1 {
             signature.is_batched = false;
         }
@@ -230,6 +234,12 @@ fn read(path: &Path) -> Result<Graph> {
     let mut graph = sardonyx_model::load(path).map_err(|error| failed(&error))?;
     apply(&mut graph, lift_constants).map_err(|error| failed(&error))?;
     Ok(graph)
+}
+
+/// Taken from the model as it came: a node that names an output may have nothing to do, and go.
+fn output_names(graph: &Graph) -> Vec<String> {
+    let name = |&id: &ValueId| graph.value_name(id).to_owned();
+    graph.outputs.iter().map(name).collect()
 }
 
 fn session(graph: Graph, pool: &Arc<Pool>) -> Result<Session> {
