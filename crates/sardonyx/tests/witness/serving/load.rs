@@ -46,7 +46,8 @@ fn what_is_too_much_is_refused() {
     if models(&place).is_none() {
         return;
     }
-    let config = "[server]\nhttp = \"127.0.0.1:0\"\ngrpc = \"127.0.0.1:0\"\nthreads = 1\n\
+    let config = "[server]\nhttp = \"127.0.0.1:0\"\ngrpc = \"127.0.0.1:0\"\n\
+                  admin = \"off\"\nthreads = 1\n\
                   [[model]]\nname = \"slow\"\npath = \"models/slow\"\nlanes = 1\n\
                   max_batch_size = 1\nmax_queue = 4\n";
     place.write("serve.toml", config);

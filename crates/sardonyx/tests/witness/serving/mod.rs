@@ -31,15 +31,11 @@ impl Drop for Server {
 
 impl Server {
     fn start(place: &Place, arguments: &[&str]) -> Server {
-        let ports = [
-            "--host",
-            "127.0.0.1",
-            "--http-port",
-            "0",
-            "--grpc-port",
-            "0",
-        ];
-        Server::spawn(place, &[&ports, arguments].concat())
+        let mut all: Vec<&str> = "--host 127.0.0.1 --http-port 0 --grpc-port 0 --admin-port 0"
+            .split(' ')
+            .collect();
+        all.extend(arguments);
+        Server::spawn(place, &all)
     }
 
     fn spawn(place: &Place, arguments: &[&str]) -> Server {
