@@ -21,6 +21,10 @@ pub(super) fn work(shared: &Shared) {
             }
             Turn::Prepare(mut ready) => {
                 ready.has_preparations = ready.runner.prepare();
+                if !ready.has_preparations {
+                    // What loading and planning used for a while was far more than what stays.
+                    sardonyx_kernels::release_heap();
+                }
                 shared.lock().free.push(ready);
             }
             Turn::End => return,

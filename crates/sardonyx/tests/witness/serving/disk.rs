@@ -151,6 +151,7 @@ const BROKEN: [(&[(&str, &str)], &str); 24] = [
                 "[tls]\ncertificate = \"a.pem\"\nkey = \"a.key\"\n[[model]]\nname = \"net\"\npath = \"net\"\n",
             ),
             ("a.pem", "no certificate"),
+            ("a.key", "no key"),
         ],
         "a.pem",
     ),
