@@ -223,13 +223,7 @@ impl Batcher {
         }
         let (rows, key) = self.shared.classify(&work.inputs)?;
         let mut state = self.shared.lock();
-        if state.queue.len() >= self.shared.options.max_queue {
-            let message = format!(
-                "the queue is full: {} requests wait; hint: try again later",
-                state.queue.len()
-            );
-            return Err(ServeError::new(Code::ResourceExhausted, message));
-        }
+        self.shared.expect_room(&state)?;
         let is_lone = state.lone.is_lone(work.source) && state.queue.len() == 0;
         if is_lone && let Some(ready) = state.free.pop() {
             drop(state);
@@ -255,6 +249,14 @@ impl Batcher {
             self.shared.wake.notify_one();
         }
         Ok(Ticket::Waiting(receiver))
+    }
+
+    /// Whether a request would be taken in now: for asking before it is decoded.
+    ///
+    /// # Errors
+    /// When the queue is full.
+    pub fn expect_room(&self) -> Result<()> {
+        self.shared.expect_room(&self.shared.lock())
     }
 
     /// Number of requests that wait.
@@ -290,6 +292,15 @@ impl Shared {
     /// The state; a lane that panicked leaves it as whole as it was.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn expect_room(&self, state: &State) -> Result<()> {
+        let length = state.queue.len();
+        if length < self.options.max_queue {
+            return Ok(());
+        }
+        let message = format!("the queue is full: {length} requests wait; hint: try again later");
+        Err(ServeError::new(Code::ResourceExhausted, message))
     }
 
     /// Samples of a request, and the shapes that it may share a batch with.

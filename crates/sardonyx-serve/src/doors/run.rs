@@ -98,7 +98,8 @@ pub(super) async fn run<T, A>(
         started: crate::clock::now(),
     };
     let record = &mut recorder.record;
-    let (decoded, parse) = timed(|| unhurried(kind.bytes, || decode(servable)));
+    let room = servable.expect_room();
+    let (decoded, parse) = timed(|| unhurried(kind.bytes, || room.and_then(|()| decode(servable))));
     record.phases.parse = Some(parse);
     let question = decoded.inspect_err(|error| {
         record.status = error.code.into();

@@ -197,6 +197,17 @@ impl Servable {
         self.cached.as_ref()
     }
 
+    /// Whether a request is worth decoding: none is that would be refused for the queue.
+    ///
+    /// # Errors
+    /// When the queue is full, and no answer is kept that could be given all the same.
+    pub(crate) fn expect_room(&self) -> Result<()> {
+        match self.cached {
+            Some(_) => Ok(()),
+            None => self.batcher.expect_room(),
+        }
+    }
+
     /// Takes in a request whose inputs are in the order of the signature.
     ///
     /// # Errors
