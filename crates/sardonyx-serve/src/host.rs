@@ -35,6 +35,8 @@ pub enum Event {
         grpc: SocketAddr,
         /// Where orders are taken.
         admin: Option<SocketAddr>,
+        /// Whether HTTP and gRPC are behind TLS.
+        is_secure: bool,
     },
     /// The configuration asks for what is not done.
     Warned {
@@ -251,7 +253,13 @@ fn open(
         let watched = watch_keys(Arc::downgrade(keys), Arc::clone(&metrics), heard("keys"));
         runtime.spawn(watched);
     }
-    report(Event::Listening { http, grpc, admin });
+    let is_secure = tls.is_some();
+    report(Event::Listening {
+        http,
+        grpc,
+        admin,
+        is_secure,
+    });
     Ok(Open { listeners, doors })
 }
 

@@ -278,6 +278,8 @@ pub enum Event {
         grpc: SocketAddr,
         /// Where orders are taken.
         admin: Option<SocketAddr>,
+        /// Whether HTTP and gRPC are behind TLS.
+        is_secure: bool,
     },
     /// The configuration asks for what is not done.
     Warned {
@@ -317,7 +319,17 @@ impl From<sardonyx_serve::Event> for Event {
     fn from(event: sardonyx_serve::Event) -> Event {
         use sardonyx_serve::Event as From;
         match event {
-            From::Listening { http, grpc, admin } => Event::Listening { http, grpc, admin },
+            From::Listening {
+                http,
+                grpc,
+                admin,
+                is_secure,
+            } => Event::Listening {
+                http,
+                grpc,
+                admin,
+                is_secure,
+            },
             From::Loaded {
                 model,
                 version,
@@ -350,9 +362,19 @@ impl Event {
     /// The event for people to read.
     pub fn to_text(&self) -> String {
         match self {
-            Event::Listening { http, grpc, admin } => {
+            Event::Listening {
+                http,
+                grpc,
+                admin,
+                is_secure,
+            } => {
                 let admin = admin.map_or(String::new(), |admin| format!(", admin http://{admin}"));
-                format!("listening: http://{http}, grpc {grpc}{admin}")
+                let (scheme, tls) = if *is_secure {
+                    ("https", " with TLS")
+                } else {
+                    ("http", "")
+                };
+                format!("listening: {scheme}://{http}, grpc {grpc}{tls}{admin}")
             }
             Event::Loaded {
                 model,

@@ -23,8 +23,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
+use hyper::header::HOST;
 use hyper::http::request;
-use hyper::{Request, StatusCode};
+use hyper::{Request, StatusCode, Version};
 use tokio::sync::watch as signal;
 
 use crate::error::Code;
@@ -176,6 +177,9 @@ pub struct Entrance {
 impl Handler for Entrance {
     async fn handle(self: Arc<Self>, request: Request<Incoming>, peer: Arc<Peer>) -> Answer {
         let doors = Arc::clone(&self.doors);
+        if lacks_host(&request) {
+            return no_host();
+        }
         match self.port {
             Port::Admin => admin::answer(&doors, request, peer).await,
             _ => doors.answer(request, peer).await,
@@ -185,6 +189,20 @@ impl Handler for Entrance {
     fn connected(&self) -> Option<Connection> {
         Some(self.doors.metrics().connect(self.port))
     }
+}
+
+/// Whether the request breaks the rule that one of HTTP/1.1 names its host exactly once (RFC 9112,
+/// section 3.2).
+fn lacks_host(request: &Request<Incoming>) -> bool {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let is_named_once = hosts.next().is_some() && hosts.next().is_none();
+    request.version() == Version::HTTP_11 && !is_named_once
+}
+
+fn no_host() -> Answer {
+    let message = "a request of HTTP/1.1 must have one Host header; hint: add it";
+    let failure = Failure::new(StatusCode::BAD_REQUEST, Code::InvalidArgument, message);
+    failure.answer(sardonyx_wire::kserve::encode_error)
 }
 
 /// How often files that may change are looked at.

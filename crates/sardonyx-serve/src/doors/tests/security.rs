@@ -145,6 +145,25 @@ async fn large_bodies_are_refused_by_every_door() {
     assert_eq!(reply.expect_err("too large").0, 8);
 }
 
+/// RFC 9112, section 3.2, on every port.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_names_its_host_once() {
+    let house = House::open().await;
+    for (hosts, version, status) in [
+        ("", "1.1", "400"),
+        ("host: a\r\nhost: b\r\n", "1.1", "400"),
+        ("host: a\r\n", "1.1", "200"),
+        ("", "1.0", "200"),
+    ] {
+        let mut socket = TcpStream::connect(house.address).await.expect("connects");
+        let request = format!("GET /healthz HTTP/{version}\r\n{hosts}connection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.expect("sent");
+        let mut reply = String::new();
+        socket.read_to_string(&mut reply).await.expect("answered");
+        assert_eq!(reply.get(9..12), Some(status), "{hosts:?}: {reply}");
+    }
+}
+
 /// Bytes that mean nothing, and requests with bytes of theirs replaced.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_malformed_does_no_harm() {
