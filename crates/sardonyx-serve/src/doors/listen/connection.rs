@@ -17,6 +17,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::activity::{Activity, Verdict, Watchdog};
 use super::stream::{Carrier, Stream};
+use super::vigil::{Turns, Vigil};
 use super::{Handler, Limits, Peer, Tls};
 
 /// Whether connections may go on.
@@ -35,6 +36,7 @@ pub(super) struct Connection {
     pub(super) limits: Limits,
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) phase: watch::Receiver<Phase>,
+    pub(super) turns: Arc<Turns>,
 }
 
 /// Bytes of a request's head.
@@ -75,6 +77,7 @@ impl Connection {
         let stream = Stream {
             carrier,
             activity: Arc::clone(&activity),
+            vigil: Vigil::new(peer.source, self.turns),
         };
         let watchdog = Watchdog::new(Arc::clone(&activity), &self.limits);
         let service = service_fn(move |request: Request<Incoming>| {

@@ -10,6 +10,7 @@ mod connection;
 mod limits;
 mod stream;
 mod tls;
+mod vigil;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -30,6 +31,7 @@ pub use tls::{Tls, TlsFiles, TlsTexts};
 use crate::error::{Code, Result, ServeError};
 use crate::metrics;
 use connection::{Connection, Phase};
+use vigil::Turns;
 
 /// Who is at the other end of a connection.
 #[derive(Debug)]
@@ -104,6 +106,7 @@ impl Listener {
         let most = self.limits.max_connections;
         let places = Arc::new(Semaphore::new(most));
         let (phase, _) = watch::channel(Phase::Open);
+        let turns = Turns::new();
         loop {
             let taken = async {
                 let place = Arc::clone(&places).acquire_owned().await;
@@ -123,6 +126,7 @@ impl Listener {
                 limits: self.limits.clone(),
                 tls: self.tls.clone(),
                 phase: phase.subscribe(),
+                turns: Arc::clone(&turns),
             };
             let handler = Arc::clone(&handler);
             tokio::spawn(async move {

@@ -3,13 +3,14 @@
 use std::io::{IoSlice, Result};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::activity::Activity;
+use super::vigil::Vigil;
 
 /// Where the bytes go.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub(super) enum Carrier {
 pub(super) struct Stream {
     pub(super) carrier: Carrier,
     pub(super) activity: Arc<Activity>,
+    pub(super) vigil: Vigil,
 }
 
 /// Calls the same method of whichever carrier there is.
@@ -42,10 +44,23 @@ macro_rules! carried {
 }
 
 impl Stream {
+    /// Whether bytes came, or their end, while the connection waited for them awake. The task is
+    /// still woken when more come: the runtime has seen none of this.
+    fn has_waited_awake(&mut self, buffer: &mut ReadBuf<'_>) -> Result<bool> {
+        match &self.carrier {
+            Carrier::Plain(socket) => self.vigil.keep(socket, buffer),
+            // Only whole records can be read, and those the session knows.
+            Carrier::Tls(_) => Ok(false),
+        }
+    }
+
     /// Notes whether bytes went.
-    fn noted(&self, written: Poll<Result<usize>>) -> Poll<Result<usize>> {
+    fn noted(&mut self, written: Poll<Result<usize>>) -> Poll<Result<usize>> {
         match &written {
-            Poll::Ready(_) => self.activity.wrote(),
+            Poll::Ready(_) => {
+                self.activity.wrote();
+                self.vigil.wrote();
+            }
             Poll::Pending => self.activity.held_up(),
         }
         written
@@ -59,9 +74,16 @@ impl AsyncRead for Stream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<Result<()>> {
         let before = buffer.filled().len();
-        ready!(carried!(self, carrier => carrier.poll_read(cx, buffer)))?;
+        let polled = carried!(self, carrier => carrier.poll_read(cx, buffer));
+        if polled.is_pending() && !self.has_waited_awake(buffer)? {
+            return Poll::Pending;
+        }
+        if let Poll::Ready(read) = polled {
+            read?;
+        }
         if buffer.filled().len() > before {
             self.activity.read();
+            self.vigil.read();
         }
         Poll::Ready(Ok(()))
     }
