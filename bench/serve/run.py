@@ -7,14 +7,16 @@ request, one sample a request, the same bytes to every server; medians over the 
 wrk on the same machine. A peer is measured when FOLDER (bench/install_peers.sh fills it) has its
 environment, and left out, and said to be, when not. Tables go to bench/results/serve.md and .json.
 
-Needs a release build of `sardonyx`, wrk, and nothing but Python here.
+Needs a release build of `sardonyx`, wrk, h2load, and nothing but Python here.
 """
 
 import argparse
 import contextlib
 import json
+import math
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -32,7 +34,7 @@ from dataclasses import dataclass
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from common import BINARY, ROOT, Failed, processor, require_binary, run_json  # noqa: E402
+from common import BINARY, ROOT, Failed, processor, require_binary, run, run_json  # noqa: E402
 
 OURS = "sardonyx"
 SHAPE = [1, 1, 28, 28]
@@ -64,11 +66,18 @@ class Body:
         return [str(self.file), *header]
 
 
-def write_bodies(folder: pathlib.Path, name: str) -> dict[str, Body]:
+def nested(values: list, shape: list[int]) -> list:
+    """The values as lists of lists."""
+    if len(shape) == 1:
+        return values
+    size = len(values) // shape[0]
+    return [nested(values[at : at + size], shape[1:]) for at in range(0, len(values), size)]
+
+
+def write_bodies(folder: pathlib.Path, name: str, shape: list[int] = SHAPE) -> dict[str, Body]:
     """The same sample in every form."""
-    values = [(index * 7919 % 256) / 255 for index in range(28 * 28)]
-    rows = [values[row * 28 : row * 28 + 28] for row in range(28)]
-    tensor = {"name": name, "shape": SHAPE, "datatype": "FP32"}
+    values = [(index * 7919 % 256) / 255 for index in range(math.prod(shape))]
+    tensor = {"name": name, "shape": shape, "datatype": "FP32"}
     raw = struct.pack(f"<{len(values)}f", *values)
     header = {
         "inputs": [{**tensor, "parameters": {"binary_data_size": len(raw)}}],
@@ -76,7 +85,7 @@ def write_bodies(folder: pathlib.Path, name: str) -> dict[str, Body]:
     }
     head = json.dumps(header, separators=(",", ":")).encode()
     contents = {
-        "v1 json": (V1, json.dumps({"instances": [[rows]]}).encode(), 0),
+        "v1 json": (V1, json.dumps({"instances": nested(values, shape)}).encode(), 0),
         "v2 json": (V2, json.dumps({"inputs": [{**tensor, "data": values}]}).encode(), 0),
         "v2 binary": (V2, head + raw, len(head)),
     }
@@ -261,6 +270,35 @@ def overload(options: argparse.Namespace, bodies: dict[str, Body]) -> dict:
     return {"peak": peak, "overload": over, "goodput": over["rate"] / peak["rate"]}
 
 
+def paced(port: int, body: Body, rate: float, seconds: int) -> dict:
+    """What h2load saw of `rate` requests a second, whether or not they are answered well."""
+    clients = 4 * OVERLOAD_QUEUE
+    words = ["h2load", "--h1", "-t1", f"-c{clients}", f"-D{seconds}", f"--rps={rate / clients:.3f}"]
+    words += ["-d", body.file, "-H", "Content-Type: application/octet-stream"]
+    words += ["-H", f"Inference-Header-Content-Length: {body.header_bytes}"]
+    text = run([*words, f"http://127.0.0.1:{port}{body.path}"], timeout=seconds + 60)
+    codes = re.search(r"status codes: (\d+) 2xx, \d+ 3xx, (\d+) 4xx, (\d+) 5xx", text)
+    if not codes:
+        raise Failed(f"h2load says nothing of status codes: {text[-300:]}")
+    good, refused, failed = map(int, codes.groups())
+    return {"rate": good / seconds, "refused": refused, "failed": failed}
+
+
+def overload_of_heavy(options: argparse.Namespace, folder: pathlib.Path) -> dict:
+    """The same with a model whose requests cost far more than the client does, asked at three times
+    the rate that it can do, by clients that keep their pace."""
+    model = folder / "resnet18-32.onnx"
+    run([BINARY, "new", "resnet18-32", "--input", "3,32,32", "--output", model], timeout=60)
+    seen = run_json([BINARY, "inspect", model, "--json"], timeout=60)
+    options = argparse.Namespace(**{**vars(options), "model": model, "max_queue": OVERLOAD_QUEUE})
+    body = write_bodies(folder, seen["inputs"][0]["name"], [1, 3, 32, 32])["v2 binary"]
+    with running(OURS, options, body) as port:
+        load(port, body, 16, 1)
+        peak = load(port, body, OVERLOAD_QUEUE // 2, options.seconds)
+        over = paced(port, body, 3 * peak["rate"], options.seconds)
+    return {"peak": peak, "overload": over, "goodput": over["rate"] / peak["rate"]}
+
+
 def overhead(options: argparse.Namespace, bodies: dict[str, Body]) -> dict:
     """Microseconds at one connection: of an exchange that runs no model, which is the loopback, the
     client and HTTP, of each form, and of the bare model."""
@@ -316,8 +354,9 @@ def parsed() -> argparse.Namespace:
 def main() -> None:
     options = parsed()
     require_binary(BINARY)
-    if not shutil.which("wrk"):
-        sys.exit("there is no wrk; hint: apt-get install wrk")
+    for tool, package in (("wrk", "wrk"), ("h2load", "nghttp2-client")):
+        if not shutil.which(tool):
+            sys.exit(f"there is no {tool}; hint: apt-get install {package}")
     servers = [OURS]
     for name in FORMS:
         if name != OURS and (options.peers / name / "bin").is_dir():
@@ -328,16 +367,20 @@ def main() -> None:
         bodies = write_bodies(pathlib.Path(folder), options.names[0])
         rows = measure(options, bodies, servers)
         most = overload(options, bodies)
+        heavy = overload_of_heavy(options, pathlib.Path(folder))
         extra = overhead(options, bodies)
     text = f"{processor()}, {os.cpu_count()} cores shared with the load, {options.model.name}\n\n"
     text += table(rows)
     text += f"\n\nGoodput in overload: {most['goodput']:.0%} of {most['peak']['rate']:,.0f}/s; "
     text += f"{most['overload']['refused']} refused at once.\n"
+    text += f"Of ResNet-18 at three times its rate: {heavy['goodput']:.0%} of {heavy['peak']['rate']:,.0f}/s; "
+    text += f"{heavy['overload']['refused']} refused at once.\n"
     text += f"\n{overhead_text(extra)}\n"
+    seen = {"rows": rows, "overload": most, "overload of resnet18-32": heavy, "overhead": extra}
     results = HERE.parent / "results"
     results.mkdir(exist_ok=True)
     (results / "serve.md").write_text(text)
-    (results / "serve.json").write_text(json.dumps({"rows": rows, "overload": most, "overhead": extra}, indent=1))
+    (results / "serve.json").write_text(json.dumps(seen, indent=1))
     print(text)
 
 
