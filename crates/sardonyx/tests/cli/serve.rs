@@ -53,6 +53,25 @@ fn what_is_no_model_is_named() {
 }
 
 #[test]
+fn a_port_that_is_taken_is_named() {
+    let place = place();
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    let address = taken.local_addr().expect("bound").to_string();
+    let port = taken.local_addr().expect("bound").port().to_string();
+    for flag in ["--http-port", "--grpc-port", "--admin-port"] {
+        let mut arguments = vec!["serve", "largest.onnx", "--host", "127.0.0.1", "--quiet"];
+        for each in ["--http-port", "--grpc-port", "--admin-port"] {
+            arguments.extend([each, if each == flag { port.as_str() } else { "0" }]);
+        }
+        let message = place.mistake(&arguments);
+        assert!(message.contains(&address), "{flag}: {message}");
+        assert!(message.contains("choose another port"), "{flag}: {message}");
+        let is_admin = flag == "--admin-port";
+        assert_eq!(message.contains("admin"), is_admin, "{flag}: {message}");
+    }
+}
+
+#[test]
 fn a_misspelt_setting_is_named() {
     let place = place();
     place.write("serve.toml", "[server]\nhttp_prot = 1\n");
