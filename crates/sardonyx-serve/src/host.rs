@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use sardonyx_kernels::Pool;
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::cache::Cache;
@@ -23,6 +22,7 @@ use crate::metrics::{LogKind, Metrics, MetricsOptions, Port, VersionState};
 use crate::registry::{ModelConfig, Registry, VersionPolicy};
 use crate::servable::ServableOptions;
 use crate::server::Server;
+use crate::stop::heed;
 
 /// What a server tells of itself while it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,21 +107,15 @@ pub fn serve(
         .map_err(internal)?;
     let registry = registry(config, Arc::new(pool));
     let (stopping, stopped) = watch::channel(false);
+    let stopping = Arc::new(stopping);
+    let stop = heed(&runtime, stop, Arc::clone(&report), Arc::clone(&stopping));
     let open = open(config, &registry, &report, &runtime, &stopped)?;
-    let watcher = load(config, &registry, &report);
-    let ended = match watcher {
-        Ok(watcher) => {
-            runtime.block_on(stop);
-            report(Event::Stopping);
-            stopping.send_replace(true);
-            watcher.end();
-            Ok(())
-        }
-        Err(error) => {
-            stopping.send_replace(true);
-            Err(error)
-        }
-    };
+    let ended = load(config, &registry, &report).map(|watcher| {
+        // What panicked was reported by the panic hook.
+        let _ = runtime.block_on(stop);
+        watcher.end();
+    });
+    stopping.send_replace(true);
     runtime.block_on(async {
         for listener in open.listeners {
             // A listener that panicked was reported by the panic hook.
@@ -131,33 +125,6 @@ pub fn serve(
     open.doors.flush();
     registry.close();
     ended
-}
-
-/// Ends when the process is told to: SIGTERM or SIGINT. From then on a second signal ends the
-/// process at once, with the exit code that shells give for it. Run it on the server's runtime.
-pub async fn stop_signal() {
-    let (term, int) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    );
-    let (Ok(mut term), Ok(mut int)) = (term, int) else {
-        // Without handlers the system's own way to end stays.
-        return std::future::pending().await;
-    };
-    either(&mut term, &mut int).await;
-    tokio::spawn(async move {
-        let number = either(&mut term, &mut int).await;
-        #[expect(clippy::exit, reason = "whoever asks twice does not want to wait")]
-        std::process::exit(128 + number);
-    });
-}
-
-/// The number of the signal that comes next.
-async fn either(term: &mut Signal, int: &mut Signal) -> i32 {
-    tokio::select! {
-        _ = term.recv() => SignalKind::terminate().as_raw_value(),
-        _ = int.recv() => SignalKind::interrupt().as_raw_value(),
-    }
 }
 
 fn threads(wanted: usize) -> usize {

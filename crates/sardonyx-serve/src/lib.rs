@@ -23,13 +23,15 @@ mod rollout;
 mod servable;
 mod server;
 mod signature;
+mod stop;
 
 pub use config::{RequestLog, ServeConfig, Timeouts};
 pub use doors::listen::TlsFiles;
 pub use error::{Code, Result, ServeError};
-pub use host::{Event, Report, check, serve, stop_signal};
+pub use host::{Event, Report, check, serve};
 pub use registry::{ModelConfig, Registry, Selector, Target, VersionPolicy, VersionStatus};
 pub use rollout::{Rollout, Shadow};
 pub use servable::{Servable, ServableOptions};
 pub use server::{Answer, Call, Server};
 pub use signature::Signature;
+pub use stop::stop_signal;

@@ -126,3 +126,20 @@ fn an_idle_server_ends_at_once() {
         assert_eq!(rest(kept), "", "an idle connection does not hold it up");
     }
 }
+
+#[test]
+fn a_server_that_has_just_opened_ends_in_order() {
+    let place = Place::new();
+    place.json("new", &["new", "mlp-small", "--output", "small.onnx"]);
+    // Over and over: the signal shall meet the server at every point of its start.
+    for _ in 0..20 {
+        let mut server = Server::start(&place, &["small.onnx"]);
+        server.listening();
+        server.signal("-TERM");
+        let mut told = Vec::new();
+        server.events.read_to_end(&mut told).expect("it ends");
+        let told = String::from_utf8(told).expect("text");
+        assert!(told.contains("\"event\":\"stopping\""), "{told}");
+        assert!(server.child.wait().expect("it ends").success(), "{told}");
+    }
+}
